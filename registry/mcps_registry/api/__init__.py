@@ -1,0 +1,1 @@
+"""The registry over HTTP: static files, submissions, signed results, Sigstore."""

@@ -1,0 +1,139 @@
+"""The application: one Starlette app over one `Desk`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator
+from typing import Any, BinaryIO, cast
+
+from mcps_registry.api.sigstore import error_response
+from mcps_registry.api.static_files import StaticFiles
+from mcps_registry.desk import Desk, role_bodies
+from mcps_registry.sigstore.authority import utc_now
+from mcps_trust.errors import McpsError
+from mcps_trust.model import strict_json
+from mcps_trust.model.fields import FieldError, Fields
+from mcps_trust.model.submission import MAX_TOTAL, BadSubmissionError, unpack
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+__all__ = ["RESIGN_EVERY", "make_application"]
+
+RESIGN_EVERY = 15 * 60.0  # seconds
+_JSON_LIMIT = 32 * 1024 * 1024  # bytes
+_SUBMISSION_SECONDS = 120.0
+_SPOOL = 8 * 1024 * 1024  # bytes kept in memory
+
+
+def make_application(
+    desk: Desk, sigstore: list[Route], *, resign_every: float = RESIGN_EVERY
+) -> Starlette:
+    """The whole HTTP interface of a registry.
+
+    Args:
+        desk: the open registry.
+        sigstore: routes of the embedded instance, or none.
+        resign_every: seconds between new timestamps.
+    """
+    static = StaticFiles(desk.folder.public)
+    uploads = asyncio.Semaphore(4)
+
+    async def health(_request: Request) -> Response:
+        return JSONResponse(
+            {
+                "status": "ok",
+                "name": desk.configuration.name,
+                "development": desk.configuration.development,
+            }
+        )
+
+    async def submit(request: Request) -> Response:
+        async with uploads, asyncio.timeout(_SUBMISSION_SECONDS):
+            with tempfile.SpooledTemporaryFile(_SPOOL) as file:
+                await _receive(request, file, MAX_TOTAL)
+                file.seek(0)
+                submission = await run_in_threadpool(unpack, cast(BinaryIO, file))
+            item = await run_in_threadpool(desk.submit, submission, utc_now())
+        return JSONResponse(item, status_code=201)
+
+    async def submissions(_request: Request) -> Response:
+        return JSONResponse({"submissions": await run_in_threadpool(desk.submissions)})
+
+    async def submission(request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(desk.submission, request.path_params["id"]))
+
+    async def approve(request: Request) -> Response:
+        fields = Fields(await _json(request), "request")
+        entry, envelope = fields.text("entry", longest=2**21), fields.mapping("envelope")
+        fields.done()
+        state = await run_in_threadpool(desk.approve, entry.encode(), envelope, utc_now())
+        return JSONResponse(state.to_dict(), status_code=201)
+
+    async def roles(request: Request) -> Response:
+        try:
+            bodies = role_bodies(await _json(request))
+        except ValueError as error:
+            raise FieldError("the request is not base64", found=str(error)) from error
+        await run_in_threadpool(desk.accept_roles, *bodies, utc_now())
+        return JSONResponse({"accepted": sorted(bodies[0])}, status_code=201)
+
+    async def on_error(_request: Request, error: Exception) -> Response:
+        if not isinstance(error, McpsError):
+            raise error
+        return error_response(error)
+
+    async def on_timeout(_request: Request, _error: Exception) -> Response:
+        return error_response(
+            BadSubmissionError(
+                "the submission took too long", expected=f"{_SUBMISSION_SECONDS:g} s"
+            )
+        )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async def resign() -> None:
+            while True:
+                await asyncio.sleep(resign_every)
+                await run_in_threadpool(desk.repository.refresh, utc_now())
+
+        task = asyncio.create_task(resign())
+        yield
+        task.cancel()
+
+    return Starlette(
+        lifespan=lifespan,
+        exception_handlers={McpsError: on_error, TimeoutError: on_timeout},
+        routes=[
+            Route("/api/v1/health", health),
+            Route("/api/v1/submissions", submit, methods=["POST"]),
+            Route("/api/v1/submissions", submissions),
+            Route("/api/v1/submissions/{id}", submission),
+            Route("/api/v1/approvals", approve, methods=["POST"]),
+            Route("/api/v1/roles", roles, methods=["POST"]),
+            *sigstore,
+            Route("/{path:path}", static.serve, methods=["GET", "HEAD"]),
+        ],
+    )
+
+
+async def _receive(request: Request, file: Any, limit: int) -> None:
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise BadSubmissionError("the submission is too large", expected=f"{limit} bytes")
+        file.write(chunk)
+
+
+async def _json(request: Request) -> Any:
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > _JSON_LIMIT:
+            raise BadSubmissionError("the request is too large", expected=f"{_JSON_LIMIT} bytes")
+    return strict_json.loads(bytes(data), limit=_JSON_LIMIT)

@@ -1,0 +1,1 @@
+"""Keys and who holds them: made, encrypted, carried away, and used again to sign."""

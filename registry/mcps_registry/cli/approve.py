@@ -1,0 +1,224 @@
+"""``mcps-registry approve`` and ``reject``."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from mcps_registry.access import Access
+from mcps_registry.cli.options import (
+    key_signer,
+    keys_option,
+    passphrase_option,
+    registry_access,
+    registry_option,
+)
+from mcps_registry.configuration import RegistryFolder
+from mcps_registry.desk import open_desk
+from mcps_registry.review.draft import draft_entry
+from mcps_registry.review.examine import Examined, examine
+from mcps_registry.review.index_comparison import compare_with_index
+from mcps_trust.bundle.approvals import sign_approval
+from mcps_trust.command_line import emit, json_option, progress
+from mcps_trust.errors import UsageError
+from mcps_trust.model import strict_json
+from mcps_trust.model.approval import ApprovalStatement
+from mcps_trust.model.digest import Sha256
+from mcps_trust.model.entry import APPROVALS, CLASSES, TIERS, Entry, Tier, ToolRule
+from mcps_trust.model.fields import Fields
+from mcps_trust.model.index import Index, Profile
+from mcps_trust.model.permissions import Permissions
+
+__all__ = ["approve", "reject"]
+
+
+@click.command()
+@click.argument("release", metavar="RELEASE|SERVER@VERSION")
+@registry_option
+@keys_option
+@click.option("--approver", required=True, metavar="NAME", help="Whose key signs.")
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="An index.json: take its grant, tool classes and tier for this server.",
+)
+@click.option(
+    "--grant",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A JSON file with the permissions that are granted; else what is asked for.",
+)
+@click.option(
+    "--tool",
+    "tools",
+    multiple=True,
+    metavar="NAME=CLASS[:APPROVAL]",
+    help="A tool's class (read, write, destructive, payment) and approval "
+    "(none, user, two-person).",
+)
+@click.option("--tier", type=click.Choice(TIERS), help="How long it may run offline.")
+@click.option("--comment", default="", help="Signed with the approval.")
+@click.option("--notes", default="", help="Kept in the entry.")
+@click.option("--revision", default=1, show_default=True, help="Revision of the entry.")
+@click.option(
+    "--allow-unindexed",
+    multiple=True,
+    metavar="FILE",
+    help="A locked file that the package index does not know, and is meant.",
+)
+@click.option("--index-pypi", default="", help="Compare with this PyPI index.")
+@click.option("--index-npm", default="", help="Compare with this npm registry.")
+@click.option(
+    "--entry",
+    "draft",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Sign this very entry, as another approver wrote it with --save.",
+)
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the entry to this file, for the next approver.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before signing.")
+@passphrase_option
+@json_option
+def approve(  # noqa: PLR0917 - one parameter for each option
+    release: str,
+    where: str,
+    keys: Path,
+    approver: str,
+    profile: Path | None,
+    grant: Path | None,
+    tools: tuple[str, ...],
+    tier: str | None,
+    comment: str,
+    notes: str,
+    revision: int,
+    allow_unindexed: tuple[str, ...],
+    index_pypi: str,
+    index_npm: str,
+    draft: Path | None,
+    save: Path | None,
+    yes: bool,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Approve a release: sign an entry that says what it may do.
+
+    \b
+    Examples:
+      mcps-registry approve io.example/clock@1.0.0 -r https://mcp.example.org \\
+          --keys ./approver-alice --approver alice --tool get_time=read:none --tier low
+      mcps-registry approve io.example/clock@1.0.0 -r ./registry --keys ./keys \\
+          --approver bob --profile index.json --yes
+    """
+    access = registry_access(where, passphrase_file)
+    examined = examine(access, release)
+    now = datetime.now(UTC)
+    if draft is not None:
+        entry = Entry.parse(draft.read_bytes())
+    else:
+        with progress("comparing every locked file with the package index"):
+            artifacts = compare_with_index(examined.closures, pypi=index_pypi, npm=index_npm)
+        chosen = _profile(profile, examined)
+        entry = draft_entry(
+            examined.statement, release=examined.proof.release,
+            bundle=(Sha256(examined.item["bundleSha256"]), int(examined.item["bundleSize"])),
+            identity=examined.identity, revision=revision, artifacts=artifacts,
+            allow_unindexed=frozenset(allow_unindexed), grant=_grant(grant, chosen, examined),
+            tools=_rules(tools, chosen), tier=_tier(tier, chosen),
+            notes=notes or (chosen.notes if chosen else ""), now=now,
+        )  # fmt: skip
+    if not yes:
+        click.echo(json.dumps(entry.to_dict(), indent=2, ensure_ascii=False), err=True)
+        click.confirm(f"Sign this entry as {approver}?", abort=True, err=True)
+    if save is not None:
+        save.write_bytes(entry.to_bytes())
+    state = _sign(access, entry, keys, approver, comment, passphrase_file, now)
+    published = "published" if state["published"] else "not published yet"
+    approved_by = ", ".join(map(str, state["approvedBy"]))  # type: ignore[call-overload]
+    emit(
+        as_json,
+        state,
+        f"{state['path']}: approved by {approved_by} ({state['threshold']} needed), {published}",
+    )
+
+
+@click.command()
+@click.argument("release", metavar="RELEASE|SERVER@VERSION")
+@click.option(
+    "--registry",
+    "-r",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="The registry's folder.",
+)
+@click.option("--reason", required=True, help="Why; shown to the publisher.")
+@json_option
+def reject(release: str, folder: Path, reason: str, as_json: bool) -> None:
+    """Refuse a submission.
+
+    \b
+    Example:
+      mcps-registry reject io.example/clock@1.0.0 -r ./registry --reason "asks for too much"
+    """
+    item = open_desk(RegistryFolder(folder), bytes).reject(release, reason)
+    emit(as_json, item, f"{item['server']}@{item['version']} rejected: {reason}")
+
+
+def _sign(
+    access: Access, entry: Entry, keys: Path, approver: str, comment: str,
+    passphrase_file: Path | None, now: datetime,
+) -> dict[str, object]:  # fmt: skip
+    statement = ApprovalStatement(
+        path=entry.path,
+        digest=entry.approved_digest,
+        time=now.replace(microsecond=0),
+        comment=comment,
+    )
+    signer = key_signer(keys, f"approver-{approver}", passphrase_file)
+    return access.approve(entry.to_bytes(), sign_approval(statement, signer), now)
+
+
+def _profile(path: Path | None, examined: Examined) -> Profile | None:
+    if path is None:
+        return None
+    found = Index.parse(path.read_bytes()).for_server(examined.statement.server.name)
+    if found is None:
+        raise UsageError(f"{path} has no profile of {examined.statement.server.name}")
+    return found
+
+
+def _grant(path: Path | None, profile: Profile | None, examined: Examined) -> Permissions:
+    if path is not None:
+        return Permissions.from_fields(Fields(strict_json.loads(path.read_bytes()), "grant"))
+    return profile.permissions if profile is not None else examined.statement.permissions
+
+
+def _tier(tier: str | None, profile: Profile | None) -> Tier:
+    for known in TIERS:
+        if tier == known:
+            return known
+    if profile is None:
+        raise UsageError("an entry needs a tier", expected="--tier low, normal or high")
+    return profile.tier
+
+
+def _rules(tools: tuple[str, ...], profile: Profile | None) -> dict[str, ToolRule]:
+    rules = dict(profile.tools) if profile is not None else {}
+    for text in tools:
+        name, _, rule = text.partition("=")
+        kind, _, approval = rule.partition(":")
+        default = "none" if kind == "read" else "user"
+        fields = Fields({"class": kind, "approval": approval or default}, f"--tool {name}")
+        if kind not in CLASSES or (approval and approval not in APPROVALS):
+            raise UsageError(
+                "not a tool's class",
+                found=text,
+                expected="NAME=read|write|destructive|payment[:none|user|two-person]",
+            )
+        rules[name] = ToolRule.from_fields(fields)
+    return rules

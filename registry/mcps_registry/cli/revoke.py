@@ -1,0 +1,117 @@
+"""``mcps-registry revoke`` and ``reinstate``."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from mcps_registry.cli.options import (
+    key_signer,
+    keys_option,
+    passphrase_option,
+    registry_access,
+    registry_option,
+)
+from mcps_registry.lanes.edit import next_version
+from mcps_trust.clock import parse_time
+from mcps_trust.command_line import emit, json_option
+from mcps_trust.errors import UsageError
+from mcps_trust.model.fields import Fields
+from mcps_trust.model.revocation import KINDS, Reinstatements, Revocation, Revocations
+
+__all__ = ["reinstate", "revoke"]
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("match")
+@registry_option
+@keys_option
+@click.option("--reason", required=True, help="Why; shown to whoever is refused.")
+@click.option(
+    "--since",
+    default="",
+    metavar="TIME",
+    help="For a signer: since when, such as 2026-11-21T09:30:00Z; else always.",
+)
+@passphrase_option
+@json_option
+def revoke(  # noqa: PLR0917 - one parameter for each option
+    kind: str,
+    match: str,
+    where: str,
+    keys: Path,
+    reason: str,
+    since: str,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Take something back, within minutes, everywhere. Signed with an on-call key.
+
+    MATCH is, for KIND digest: the SHA-256 of a release, bundle, lock or entry; signer:
+    "ISSUER SUBJECT"; publisher: a namespace; package: a package URL; artifact: the hash of
+    one locked file.
+
+    \b
+    Examples:
+      mcps-registry revoke package pkg:pypi/clock@1.0.0 -r https://mcp.example.org \\
+          --keys ./on-call --reason "sends data home"
+      mcps-registry revoke publisher io.example -r ./registry --keys ./keys --reason "taken over"
+    """
+    now = datetime.now(UTC).replace(microsecond=0)
+    document = {
+        "id": f"{now:%Y%m%d}-{secrets.token_hex(6)}", "kind": kind, "match": match,
+        "since": since or "1970-01-01T00:00:00Z", "reason": reason,
+        "time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }  # fmt: skip
+    if since:
+        try:
+            parse_time(since)
+        except ValueError as error:
+            raise UsageError("not a time", expected="2026-11-21T09:30:00Z", found=since) from error
+    revocation = Revocation.from_fields(Fields(document, "revocation"))
+    access = registry_access(where, passphrase_file)
+    path = "revoked/list.json"
+    old = Revocations.parse(access.target(path) or b"")
+    data = Revocations(revocations=(*old.revocations, revocation)).to_bytes()
+    signer = key_signer(keys, "revoked", passphrase_file)
+    role = next_version("revoked", access.role("revoked"), [signer], now, files={path: data})
+    access.accept_roles({"revoked": role}, {path: data}, now)
+    emit(as_json, revocation.to_dict(), f"revoked {kind} {match}\n  id {revocation.id}")
+
+
+@click.command()
+@click.argument("revocation", metavar="REVOCATION-ID")
+@registry_option
+@keys_option
+@click.option("--reason", required=True, help="Why it holds no longer.")
+@passphrase_option
+@json_option
+def reinstate(  # noqa: PLR0917 - one parameter for each option
+    revocation: str,
+    where: str,
+    keys: Path,
+    reason: str,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Take a revocation back. Signed with two keys, neither of which can revoke.
+
+    \b
+    Example:
+      mcps-registry reinstate 20261121-0a1b2c3d4e5f -r ./registry --keys ./keys --reason "mistake"
+    """
+    access = registry_access(where, passphrase_file)
+    known = Revocations.parse(access.target("revoked/list.json") or b"").revocations
+    if revocation not in {item.id for item in known}:
+        raise UsageError("there is no such revocation", found=revocation)
+    path = "reinstated/list.json"
+    now = datetime.now(UTC)
+    old = Reinstatements.parse(access.target(path) or b"")
+    data = Reinstatements(ids={**old.ids, revocation: reason}).to_bytes()
+    signers = [key_signer(keys, f"reinstated-{n}", passphrase_file) for n in (1, 2)]
+    role = next_version("reinstated", access.role("reinstated"), signers, now, files={path: data})
+    access.accept_roles({"reinstated": role}, {path: data}, now)
+    emit(as_json, {"reinstated": revocation, "reason": reason}, f"reinstated {revocation}")

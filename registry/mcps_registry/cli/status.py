@@ -1,0 +1,124 @@
+"""``mcps-registry status`` and ``fsck``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import sqlalchemy as sa
+from mcps_registry.ceremony.holders import offline_folders
+from mcps_registry.configuration import RegistryFolder
+from mcps_registry.desk import open_desk
+from mcps_registry.store.database import connect, reading, tables
+from mcps_trust.command_line import emit, json_option
+from mcps_trust.errors import UntrustedDataError
+from mcps_trust.model.digest import sha256
+from tuf.api.metadata import Metadata
+
+__all__ = ["fsck", "status"]
+
+_ROLES = ("root", "targets", "revoked", "reinstated", "teams", "catalog", "snapshot", "timestamp")
+
+
+class RegistryDamagedError(UntrustedDataError):
+    """What is served is not what the database says was published."""
+
+    code = "registry-damaged"
+    advice = "`mcps-registry serve` and `refresh` write missing files again; changed ones must go"
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
+@json_option
+def status(folder: Path, as_json: bool) -> None:
+    """Show expiries, the queue, and offline keys that still lie here.
+
+    \b
+    Example:
+      mcps-registry status ./registry
+    """
+    desk = open_desk(RegistryFolder(folder), bytes)
+    now = datetime.now(UTC)
+    roles = {}
+    for role in _ROLES:
+        data = desk.repository.role(role)
+        if data is not None:
+            signed = Metadata.from_bytes(data).signed
+            roles[role] = {
+                "version": signed.version,
+                "expires": signed.expires.isoformat(),
+                "days": (signed.expires - now).days,
+            }
+    queue = Counter(item["state"] for item in desk.submissions())
+    offline = offline_folders(desk.folder.keys)
+    lines = [f"{desk.configuration.name}  {desk.configuration.url}", ""]
+    lines += [
+        f"  {role:<11} version {row['version']:<5} expires in {row['days']} days"
+        for role, row in roles.items()
+    ]
+    lines += [
+        "",
+        "  queue: " + (", ".join(f"{n} {state}" for state, n in queue.items()) or "empty"),
+    ]
+    if offline:
+        lines += [
+            "",
+            "  offline keys that still lie here, to be carried away: " + ", ".join(offline),
+        ]
+    emit(
+        as_json,
+        {
+            "name": desk.configuration.name,
+            "roles": roles,
+            "queue": dict(queue),
+            "offlineKeysHere": list(offline),
+        },
+        "\n".join(lines),
+    )
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
+@json_option
+def fsck(folder: Path, as_json: bool) -> None:
+    """Compare every served file with the database, and every blob with its name.
+
+    \b
+    Example:
+      mcps-registry fsck ./registry
+    """
+    place = RegistryFolder(folder)
+    problems = []
+    count = 0
+    with reading(connect(place.database)) as connection:
+        for row in connection.execute(sa.select(tables.roles)):
+            if row.role == "timestamp":
+                continue
+            count += 1
+            problems += _differs(
+                place.public / "metadata" / f"{row.version}.{row.role}.json", row.data
+            )
+        for row in connection.execute(sa.select(tables.files)):
+            parent, _, name = row.path.rpartition("/")
+            count += 1
+            problems += _differs(
+                place.public / "targets" / parent / f"{row.sha256}.{name}", row.data
+            )
+    for blob in sorted((place.public / "blobs").glob("sha256/*/*")):
+        count += 1
+        if sha256(blob.read_bytes()) != blob.name:
+            problems.append(f"changed: {blob}")
+    if problems:
+        raise RegistryDamagedError(
+            f"{len(problems)} of {count} files are not as they were", found="; ".join(problems[:10])
+        )
+    emit(as_json, {"files": count, "problems": []}, f"{count} files, all as published")
+
+
+def _differs(path: Path, data: bytes) -> list[str]:
+    try:
+        return [] if path.read_bytes() == data else [f"changed: {path}"]
+    except OSError:
+        return [f"missing: {path}"]

@@ -1,0 +1,72 @@
+"""The next version of a role, made and signed by who holds its key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from mcps_registry.lanes.roles import expiry
+from mcps_trust.errors import UntrustedDataError
+from securesystemslib.exceptions import VerificationError
+from securesystemslib.signer import Key, Signer
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, TargetFile, Targets
+from tuf.api.serialization.json import JSONSerializer
+
+__all__ = ["NotSignedByThisKeyError", "next_version"]
+
+
+class NotSignedByThisKeyError(UntrustedDataError):
+    """What the registry shows as the present state was not signed with this key."""
+
+    code = "not-signed-by-this-key"
+    advice = "check that this is the right key, and that the registry is the right one"
+
+
+def next_version(
+    role: str,
+    current: bytes | None,
+    signers: Sequence[Signer],
+    now: datetime,
+    *,
+    files: Mapping[str, bytes] | None = None,
+    change: Callable[[Targets], None] | None = None,
+) -> bytes:
+    """A targets role, one version on.
+
+    Args:
+        role: its name.
+        current: its present metadata, or None if it begins here.
+        signers: who signs; the first of them must have signed `current`, so that nobody is
+            made to build on a state that the registry invented.
+        files: targets to add or replace.
+        change: any other change.
+
+    Raises:
+        NotSignedByThisKeyError: `current` is not signed by the first signer.
+    """
+    if current is None:
+        signed = Targets(version=1)
+    else:
+        signed = _read(role, current, signers[0].public_key)
+        signed.version += 1
+    signed.expires = expiry(role, now)
+    for path, data in (files or {}).items():
+        signed.targets[path] = TargetFile.from_data(path, data, ["sha256"])
+    if change is not None:
+        change(signed)
+    metadata = Metadata(signed)
+    for signer in signers:
+        metadata.sign(signer, append=True)
+    return metadata.to_bytes(JSONSerializer(compact=True))
+
+
+def _read(role: str, data: bytes, key: Key) -> Targets:
+    try:
+        metadata = Metadata[Targets].from_bytes(data)
+        key.verify_signature(metadata.signatures[key.keyid], metadata.signed_bytes)
+    except (RepositoryError, KeyError, VerificationError) as error:
+        raise NotSignedByThisKeyError(
+            f"the present {role} is not signed with this key", found=str(error)
+        ) from error
+    return metadata.signed

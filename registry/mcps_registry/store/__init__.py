@@ -1,0 +1,1 @@
+"""What the registry remembers: a database, from which all published files derive."""

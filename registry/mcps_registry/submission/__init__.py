@@ -1,0 +1,1 @@
+"""What publishers send in: read with limits, verified, and put into the queue."""

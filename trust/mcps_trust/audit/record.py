@@ -1,0 +1,96 @@
+"""One audit record: a JSON object on a line, chained to the line before it (pure).
+
+Its page is ``docs/formats/audit-record.md``. Parameters never stand in a record: it holds
+their shape, and an HMAC under a key of the host's, with which somebody who has the call
+can prove that it is the one, while a reader of the log learns nothing of its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from mcps_trust.model.canonical import canonical
+from mcps_trust.model.digest import Sha256
+
+__all__ = ["FIRST_PREV", "SCHEMA", "Event", "encode", "keyed_digest", "line_digest", "shape"]
+
+SCHEMA = 1
+FIRST_PREV = Sha256("0" * 64)
+"""What the first record of a chain has for the digest of the one before it."""
+
+Event = Literal[
+    "launch-refused",
+    "session-start",
+    "session-end",
+    "call",
+    "call-outcome",
+    "read",
+    "read-outcome",
+    "drift",
+    "message-refused",
+    "revoked",
+    "host-session-open",
+    "host-session-close",
+]
+
+_MAX_SHAPE_DEPTH = 3
+
+
+def encode(
+    *, seq: int, prev: str, time: datetime, session: str, event: Event, body: Mapping[str, Any]
+) -> bytes:
+    """The line of one record, newline included.
+
+    Args:
+        seq: its number in the chain, from 0.
+        prev: digest of the line before it, or `FIRST_PREV`.
+        time: when it was written.
+        session: the session's id.
+        event: what happened.
+        body: everything else.
+    """
+    stamp = time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    record = {
+        "schema": SCHEMA,
+        "seq": seq,
+        "prev": prev,
+        "time": stamp,
+        "session": session,
+        "event": event,
+        **body,
+    }
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def line_digest(line: bytes) -> Sha256:
+    """What the next record has as ``prev``: SHA-256 over the line without its newline."""
+    return Sha256(hashlib.sha256(line.rstrip(b"\n")).hexdigest())
+
+
+def keyed_digest(value: object, key: bytes) -> str:
+    """HMAC-SHA-256 over the RFC 8785 form of `value`.
+
+    Raises:
+        NotCanonicalError: the value has no such form.
+    """
+    return hmac.digest(key, canonical(value), "sha256").hex()
+
+
+def shape(value: object, depth: int = 0) -> object:
+    """What kind of value it is, without any of its content: names of keys, and types."""
+    if isinstance(value, dict):
+        if depth == _MAX_SHAPE_DEPTH:
+            return "object"
+        return {str(key): shape(item, depth + 1) for key, item in list(value.items())[:50]}
+    if isinstance(value, list):
+        return f"array of {len(value)}"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, str):
+        return f"text of {len(value)}"
+    return "null" if value is None else "number"

@@ -1,0 +1,173 @@
+"""Writing the chains: a session's own, and the host's.
+
+A record is handed to the kernel before the call that it is about goes on: it survives the
+death of the launcher, not of the machine. Only a session's first and last records are
+forced to disk.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mcps_trust.audit.record import FIRST_PREV, Event, encode, line_digest
+from mcps_trust.errors import StorageError
+from mcps_trust.locked_file import NotWritableError, exclusive, make_private_directory
+
+__all__ = ["AuditDirectory", "AuditNotWritableError", "SessionLog"]
+
+_KEY_BYTES = 32
+
+
+class AuditNotWritableError(StorageError):
+    """The audit trail cannot be written, so what it would record is refused."""
+
+    code = "audit-not-writable"
+    advice = "make room, or repair the rights of the audit folder"
+
+
+class AuditDirectory:
+    """Where a host's chains lie: ``host.jsonl``, ``key`` and ``sessions/``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.sessions = path / "sessions"
+        self.host = path / "host.jsonl"
+
+    def key(self) -> bytes:
+        """The host's key for keyed digests, made at first use.
+
+        Raises:
+            AuditNotWritableError: it cannot be made or read.
+        """
+        place = self.path / "key"
+        try:
+            make_private_directory(self.path)
+            with exclusive(self.path / "lock"):
+                if not place.exists():
+                    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                    with os.fdopen(descriptor, "wb") as file:
+                        file.write(secrets.token_bytes(_KEY_BYTES))
+                key = place.read_bytes()
+        except (OSError, NotWritableError) as error:
+            raise AuditNotWritableError("the audit key cannot be used", found=str(error)) from error
+        if len(key) != _KEY_BYTES:
+            raise AuditNotWritableError("the audit key is damaged", found=f"{len(key)} bytes")
+        return key
+
+    def enter(self, event: Event, time: datetime, session: str, body: Mapping[str, Any]) -> None:
+        """Append a record to the host's chain.
+
+        Raises:
+            AuditNotWritableError: it cannot be written.
+        """
+        try:
+            make_private_directory(self.path)
+            with exclusive(self.path / "lock"):
+                seq, prev = _tail(self.host)
+                line = encode(
+                    seq=seq, prev=prev, time=time, session=session, event=event, body=body
+                )
+                _append(self.host, line)
+        except (OSError, NotWritableError) as error:
+            raise AuditNotWritableError(
+                "the host's audit chain cannot be written", found=str(error)
+            ) from error
+
+    def open_session(self, session: str) -> SessionLog:
+        """Start a session's chain.
+
+        Raises:
+            AuditNotWritableError: it cannot be made.
+        """
+        return SessionLog(self, session)
+
+
+class SessionLog:
+    """One session's chain, open for writing."""
+
+    def __init__(self, directory: AuditDirectory, session: str) -> None:
+        self._directory = directory
+        self._session = session
+        self._seq = 0
+        self._prev = FIRST_PREV
+        self._descriptor = -1
+        try:
+            make_private_directory(directory.sessions)
+            self._descriptor = os.open(
+                directory.sessions / f"{session}.jsonl",
+                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC,
+                0o600,
+            )
+        except (OSError, NotWritableError) as error:
+            raise AuditNotWritableError(
+                "the session's audit file cannot be made", found=str(error)
+            ) from error
+
+    def write(self, event: Event, time: datetime, body: Mapping[str, Any]) -> None:
+        """Append a record.
+
+        Raises:
+            AuditNotWritableError: it could not be written as a whole.
+        """
+        line = encode(
+            seq=self._seq, prev=self._prev, time=time, session=self._session, event=event, body=body
+        )
+        try:
+            written = os.write(self._descriptor, line)
+        except OSError as error:
+            raise AuditNotWritableError(
+                "the audit record cannot be written", found=error.strerror
+            ) from error
+        if written != len(line):
+            raise AuditNotWritableError("the audit record was cut off", found=f"{written} bytes")
+        self._seq += 1
+        self._prev = line_digest(line)
+        if event == "session-start":
+            self._directory.enter("host-session-open", time, self._session, {"first": self._prev})
+
+    def close(self, time: datetime, body: Mapping[str, Any]) -> None:
+        """End the chain and enter its last record into the host's.
+
+        Raises:
+            AuditNotWritableError: that could not be written.
+        """
+        if self._descriptor < 0:
+            return
+        try:
+            self.write("session-end", time, body)
+            os.fsync(self._descriptor)
+            self._directory.enter(
+                "host-session-close",
+                time,
+                self._session,
+                {"last": self._prev, "records": self._seq},
+            )
+        finally:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _tail(path: Path) -> tuple[int, str]:
+    """The next number, and the digest of the last line, of a chain file."""
+    try:
+        with path.open("rb") as file:
+            lines = file.read().splitlines(keepends=True)
+    except FileNotFoundError:
+        return 0, FIRST_PREV
+    return (len(lines), line_digest(lines[-1])) if lines else (0, FIRST_PREV)
+
+
+def _append(path: Path, line: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        if os.write(descriptor, line) != len(line):
+            msg = "the record was cut off"
+            raise OSError(msg)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

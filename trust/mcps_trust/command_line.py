@@ -1,0 +1,104 @@
+"""What the three command lines have in common: one error handler, one way of output.
+
+The only place that turns an error into text on stderr and an exit code. Nothing below the
+command line prints or exits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mcps_trust.errors import ConfigurationError, InternalError, McpsError, UsageError
+
+__all__ = ["emit", "json_option", "progress", "read_passphrase", "run"]
+
+INTERRUPTED = 128 + signal.SIGINT
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document for machines."
+)
+
+
+def run(command: click.Command, arguments: list[str] | None = None) -> int:
+    """Run a command line to its end; gives the exit code.
+
+    Errors go to stderr: as text, or as JSON where ``--json`` is among the arguments.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        result = command.main(args=words, prog_name=command.name, standalone_mode=False)
+    except McpsError as error:
+        return _report(error, as_json="--json" in words)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f"see `{context.command_path} --help`" if context is not None else ""
+        return _report(UsageError(error.format_message(), remedy=hint), as_json="--json" in words)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback for users
+        if "--debug" in words or os.environ.get("MCPS_DEBUG"):
+            traceback.print_exc()
+        return _report(InternalError(f"{type(error).__name__}: {error}"), as_json="--json" in words)
+    return result if isinstance(result, int) else 0
+
+
+def emit(as_json: bool, document: Mapping[str, Any], text: str) -> None:  # noqa: FBT001
+    """Print a result: the document for machines, or the text for people."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else text)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Say on stderr what is going on, and whether it was done."""
+    click.echo(f"… {what}", err=True)
+    yield
+    click.echo(f"✓ {what}", err=True)
+
+
+def read_passphrase(file: Path | None, whose: str) -> bytes:
+    """A passphrase from a file's first line, or from the terminal.
+
+    Raises:
+        ConfigurationError: the file cannot be read or is empty, or there is no terminal.
+    """
+    if file is not None:
+        try:
+            text = file.read_text("utf-8").partition("\n")[0]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"cannot read the passphrase file {file}", found=str(error)
+            ) from error
+        if not text:
+            raise ConfigurationError(f"the passphrase file {file} is empty")
+        return text.encode()
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            f"a passphrase is needed for {whose}, and there is no terminal",
+            remedy="give --passphrase-file",
+        )
+    return str(click.prompt(f"Passphrase of {whose}", hide_input=True, err=True)).encode()
+
+
+def _report(error: McpsError, *, as_json: bool) -> int:
+    if as_json:
+        click.echo(json.dumps({"error": error.to_dict()}, ensure_ascii=False), err=True)
+    else:
+        click.echo(f"error [{error.code}]: {error}", err=True)
+    return error.exit_code

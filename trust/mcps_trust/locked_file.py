@@ -1,0 +1,74 @@
+"""Files that several processes share: atomic replacement and an exclusive lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mcps_trust.errors import StorageError
+
+__all__ = ["NotWritableError", "exclusive", "make_private_directory", "write_atomically"]
+
+
+class NotWritableError(StorageError):
+    """A file cannot be written: no room, no right, or a broken disk."""
+
+    code = "not-writable"
+    advice = "make room, or give the user of this command the right to write there"
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
+    """Replace `path` by `data`, whole or not at all.
+
+    Raises:
+        NotWritableError: it cannot be written; the old file is untouched.
+    """
+    temporary = ""
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            if durable:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise NotWritableError(f"cannot write {path}", found=error.strerror) from error
+
+
+def make_private_directory(path: Path, *, mode: int = 0o700) -> Path:
+    """Make a folder, with those above it, that others cannot read.
+
+    Raises:
+        NotWritableError: it cannot be made.
+    """
+    try:
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotWritableError(f"cannot make the folder {path}", found=error.strerror) from error
+    return path
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` for the length of a ``with`` block, waiting for it first.
+
+    Raises:
+        NotWritableError: the lock file cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise NotWritableError(f"cannot open the lock {path}", found=error.strerror) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
