@@ -1,0 +1,1 @@
+"""The launcher: verifies the whole chain, then runs, guards and audits one server."""

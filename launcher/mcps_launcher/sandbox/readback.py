@@ -1,0 +1,109 @@
+"""What the kernel says about a sandboxed process, and whether that is what was planned.
+
+Reading is apart from judging: `judge` is pure and takes what `/proc` said as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcps_launcher.sandbox.plan import INNER_UID, Plan, Tmpfs
+from mcps_launcher.sandbox.process import SelfTestFailedError
+
+__all__ = ["Observed", "judge", "observe"]
+
+_SECCOMP_FILTER = "2"
+_NO_CAPABILITIES = "0000000000000000"
+# File systems of the kernel's own, and what the engines mount for every container.
+_WRITABLE_ANYWAY = frozenset({"/proc", "/dev/pts"})
+_DEVICES = frozenset(f"/dev/{n}" for n in ("full", "null", "random", "tty", "urandom", "zero"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observed:
+    """Texts of ``/proc/PID``: status, mountinfo and net/dev, and the user map."""
+
+    status: Mapping[str, str]
+    mounts: tuple[tuple[str, str], ...]
+    interfaces: tuple[str, ...]
+    uid_map: str
+
+
+def observe(pid: int) -> Observed:
+    """Read a process's ``/proc``.
+
+    Raises:
+        OSError: it is gone.
+    """
+    root = Path("/proc") / str(pid)
+    status = dict(
+        line.split(":", 1) for line in (root / "status").read_text("utf-8", "replace").splitlines()
+    )
+    mounts = []
+    for line in (root / "mountinfo").read_text("utf-8", "replace").splitlines():
+        parts = line.split(" ")
+        mounts.append((parts[4], parts[5]))
+    devices = (root / "net" / "dev").read_text("ascii").splitlines()[2:]
+    return Observed(
+        status={key: value.strip() for key, value in status.items()},
+        mounts=tuple(mounts),
+        interfaces=tuple(line.partition(":")[0].strip() for line in devices),
+        uid_map=" ".join((root / "uid_map").read_text("ascii").split()),
+    )
+
+
+def judge(plan: Plan, seen: Observed) -> dict[str, str]:
+    """The facts, if they are as planned.
+
+    Raises:
+        SelfTestFailedError: one is not; says which.
+    """
+    capabilities = {
+        name: seen.status.get(name, "?")
+        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+    }
+    facts = {
+        "capabilities": "none"
+        if set(capabilities.values()) == {_NO_CAPABILITIES}
+        else str(capabilities),
+        "noNewPrivileges": seen.status.get("NoNewPrivs", "?"),
+        "seccomp": seen.status.get("Seccomp", "?"),
+        "interfaces": " ".join(sorted(seen.interfaces)) or "none",
+        "uid": seen.status.get("Uid", "?").split("\t")[0],
+        "writable": " ".join(sorted(_writable(plan, seen))) or "none",
+    }
+    expected = {
+        "capabilities": "none",
+        "noNewPrivileges": "1",
+        "seccomp": _SECCOMP_FILTER,
+        "interfaces": "lo",
+        "writable": " ".join(
+            sorted(op.target for op in plan.operations if isinstance(op, Tmpfs))
+        ) or "none",
+    }  # fmt: skip
+    for name, value in expected.items():
+        if facts[name] != value:
+            raise SelfTestFailedError(
+                f"the sandbox is not as planned: {name}", expected=value, found=facts[name]
+            )
+    if facts["uid"] == "0" or not seen.uid_map or seen.uid_map.split()[1] == "0":
+        raise SelfTestFailedError("the sandbox runs as the host's root", found=seen.uid_map)
+    facts["uidInside"] = str(INNER_UID)
+    return facts
+
+
+def _writable(plan: Plan, seen: Observed) -> list[str]:
+    """Mounts that can be written; of these, the plan's own must not be executable."""
+    own = {op.target for op in plan.operations if isinstance(op, Tmpfs)}
+    result = []
+    for target, options in seen.mounts:
+        flags = options.split(",")
+        known = target in _WRITABLE_ANYWAY or target in _DEVICES or target.startswith("/proc/")
+        if "rw" not in flags or known:
+            continue
+        if target in own and not {"noexec", "nosuid", "nodev"} <= set(flags):
+            raise SelfTestFailedError(f"{target} can be executed from", found=options)
+        result.append(target)
+    return result
