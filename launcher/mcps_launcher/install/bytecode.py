@@ -1,0 +1,99 @@
+"""Bytecode for a Python closure, made by its own runtime inside the strict sandbox."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.resources import files
+
+from mcps_launcher.install.runtime import Runtime, machine
+from mcps_launcher.install.store import Installed
+from mcps_launcher.install.tree import BadPackageError, PackageFile, check_path
+from mcps_launcher.sandbox.plan import Data, Plan
+from mcps_launcher.sandbox.process import BackEnd
+from mcps_launcher.sandbox.strict import strict_plan
+from mcps_trust.model.permissions import Permissions, Resources
+
+__all__ = ["compile_closure", "host_links", "script", "with_script"]
+
+_SCRIPTS = "/mcps"
+_MEMORY = 1024 * 1024 * 1024  # bytes
+_MAX_OUTPUT = 512 * 1024 * 1024  # bytes
+
+
+def script(name: str) -> tuple[str, str]:
+    """One of the scripts that run inside: its path there, and its text."""
+    return f"{_SCRIPTS}/{name}", (files("mcps_launcher.install") / name).read_text("utf-8")
+
+
+def with_script(plan: Plan, name: str) -> Plan:
+    """The plan with one of the scripts in it."""
+    from dataclasses import replace  # noqa: PLC0415 - keeps the warm path's imports short
+
+    path, text = script(name)
+    return replace(plan, operations=(*plan.operations, Data(path, text)))
+
+
+def host_links() -> dict[str, str]:
+    """Top-level links into ``/usr``, as this host has them."""
+    return {
+        f"/{name}": os.readlink(f"/{name}")
+        for name in ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
+        if os.path.islink(f"/{name}") and os.readlink(f"/{name}").lstrip("/").startswith("usr/")
+    }
+
+
+def compile_closure(
+    installed: Installed, runtime: Runtime, back_end: BackEnd, session: str
+) -> Iterator[PackageFile]:
+    """Compile every module; gives the ``.pyc`` files.
+
+    Raises:
+        BadPackageError: the compiler in the sandbox said something else than it should.
+        SandboxFailedError: it could not be started.
+    """
+    path, _ = script("compile_python.py")
+    plan = strict_plan(
+        app=str(installed.tree), bytecode=None,
+        argv=[runtime.path, "-I", "-S", "-B", path],
+        permissions=Permissions(resources=Resources(memory=_MEMORY, pids=16, cpus=4)),
+        environment={}, machine=machine(), host_links=host_links(),
+    )  # fmt: skip
+    process = back_end.spawn(with_script(plan, "compile_python.py"), session)
+    try:
+        os.close(process.stdin)
+        data = _read_all(process.stdout)
+        if process.wait(10) != 0:
+            raise BadPackageError(
+                "the closure could not be compiled",
+                found=_read_all(process.stderr)[-300:].decode("utf-8", "replace"),
+            )
+    finally:
+        process.kill()
+        for descriptor in (process.stdout, process.stderr):
+            os.close(descriptor)
+    yield from _frames(data)
+
+
+def _frames(data: bytes) -> Iterator[PackageFile]:
+    position = 0
+    try:
+        while position < len(data):
+            end = data.index(b"\n", position)
+            path_size, body_size = map(int, data[position:end].split())
+            start = end + 1 + path_size
+            path = data[end + 1 : start].decode("utf-8")
+            yield PackageFile(check_path(path, "bytecode"), data[start : start + body_size])
+            position = start + body_size
+    except ValueError as error:
+        raise BadPackageError("the compiler's output cannot be read") from error
+
+
+def _read_all(descriptor: int) -> bytes:
+    chunks, size = [], 0
+    while chunk := os.read(descriptor, 1 << 20):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > _MAX_OUTPUT:
+            raise BadPackageError("the compiler's output is too large")
+    return b"".join(chunks)
