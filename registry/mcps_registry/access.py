@@ -15,22 +15,15 @@ from typing import Any, Protocol
 
 from mcps_registry.configuration import RegistryFolder
 from mcps_registry.desk import Desk, open_desk
-from mcps_trust.errors import McpsError, UnavailableError
-from mcps_trust.http import Http, HttpSettings, Response
-from mcps_trust.model import strict_json
+from mcps_trust.errors import UnavailableError
+from mcps_trust.http import Http, HttpSettings
 from mcps_trust.model.digest import Sha256, sha256
 from mcps_trust.model.names import blob_path
+from mcps_trust.registry_answer import read_answer
 
-__all__ = ["Access", "LocalAccess", "RefusedByRegistryError", "RemoteAccess", "open_access"]
+__all__ = ["Access", "LocalAccess", "RemoteAccess", "open_access"]
 
 _LIMIT = 256 * 1024 * 1024  # bytes
-
-
-class RefusedByRegistryError(McpsError):
-    """The registry refused what was handed in; says its own reason and code."""
-
-    code = "refused-by-registry"
-    exit_code = 77
 
 
 class Access(Protocol):
@@ -164,32 +157,6 @@ class RemoteAccess:
             method, self._url + path, limit=_LIMIT, body=data, headers=headers
         )
         return read_answer(answer)
-
-
-def read_answer(answer: Response) -> dict[str, Any]:
-    """The JSON object of a registry's answer.
-
-    Raises:
-        RefusedByRegistryError: it is an error.
-        UnavailableError: it is no answer of a registry.
-    """
-    try:
-        document = strict_json.loads(answer.body, limit=_LIMIT)
-        if answer.status < 300:
-            return dict(document)
-        error = document["error"]
-        raise RefusedByRegistryError(
-            f"the registry refuses [{error['code']}]: {error['what']}",
-            expected=error.get("expected"),
-            found=error.get("found"),
-            remedy=error.get("remedy"),
-        )
-    except (KeyError, TypeError, McpsError) as error:
-        if isinstance(error, RefusedByRegistryError):
-            raise
-        raise UnavailableError(
-            "this does not answer as a registry", found=f"status {answer.status}"
-        ) from error
 
 
 def open_access(

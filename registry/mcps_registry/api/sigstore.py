@@ -36,7 +36,11 @@ class BadSigningRequestError(UntrustedDataError):
 def sigstore_routes(
     instance: Instance, tokens: TokenChecker, development: DevelopmentIssuer | None
 ) -> list[Route]:
-    """The routes below ``/sigstore``."""
+    """The routes below ``/sigstore``, and Fulcio's own.
+
+    sigstore-python drops whatever path a certificate authority's URL has, so that one
+    stands at the root.
+    """
 
     async def signing_certificate(request: Request) -> Response:
         body = await _json(request)
@@ -65,7 +69,7 @@ def sigstore_routes(
         )
 
     routes = [
-        Route("/sigstore/fulcio/api/v2/signingCert", signing_certificate, methods=["POST"]),
+        Route("/api/v2/signingCert", signing_certificate, methods=["POST"]),
         Route("/sigstore/rekor/api/v2/log/entries", log_entry, methods=["POST"]),
         Route("/sigstore/tsa/api/v1/timestamp", timestamp, methods=["POST"]),
     ]

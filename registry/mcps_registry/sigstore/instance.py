@@ -87,7 +87,7 @@ def trusted_root(
                  log_id(origin, log_key), start)
         ],
         "certificateAuthorities": [
-            _authority(f"{url}/sigstore/fulcio", [certs["ca"]], start)
+            _authority(url, [certs["ca"]], start)
         ],
         "ctlogs": [
             _log(f"{url}/sigstore/ct", ct_spki, "PKIX_ECDSA_P256_SHA_256",
@@ -110,7 +110,7 @@ def signing_config(url: str, certs: Mapping[str, x509.Certificate], *, oidc: str
 
     return {
         "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
-        "caUrls": service(f"{url}/sigstore/fulcio", 1),
+        "caUrls": service(url, 1),
         "oidcUrls": service(oidc, 1),
         "rekorTlogUrls": service(f"{url}/sigstore/rekor", 2),
         "tsaUrls": service(f"{url}/sigstore/tsa/api/v1/timestamp", 1),
