@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from mcps_registry.configuration import RegistryFolder
 from mcps_registry.desk import Desk, open_desk
@@ -20,6 +21,7 @@ from mcps_trust.http import Http, HttpSettings
 from mcps_trust.model.digest import Sha256, sha256
 from mcps_trust.model.names import blob_path
 from mcps_trust.registry_answer import read_answer
+from tuf.api.metadata import Metadata, Targets
 
 __all__ = ["Access", "LocalAccess", "RemoteAccess", "open_access"]
 
@@ -100,7 +102,7 @@ class RemoteAccess:
         """The present content of a target."""
         top = path.split("/")
         role = {"trust": "targets", "teams": f"team-{top[1]}"}.get(top[0], top[0])
-        data = self.role(role)
+        data = self.role(self._bin(path) if role == "servers" else role)
         info = {} if data is None else json.loads(data)["signed"]["targets"].get(path, {})
         digest = info.get("hashes", {}).get("sha256")
         if digest is None:
@@ -115,7 +117,7 @@ class RemoteAccess:
 
     def submission(self, release: str) -> dict[str, Any]:
         """One of the queue."""
-        return self._call("GET", f"/api/v1/submissions/{release}")
+        return self._call("GET", f"/api/v1/submissions/{quote(release)}")
 
     def blob(self, digest: Sha256) -> bytes:
         """A bundle, lock or artefact."""
@@ -145,6 +147,15 @@ class RemoteAccess:
             for key, part in (("roles", roles), ("files", files))
         }
         self._call("POST", "/api/v1/roles", encoded)
+
+    def _bin(self, path: str) -> str:
+        catalog = self.role("catalog")
+        if catalog is None:
+            raise UnavailableError("this registry has no catalogue")
+        delegations = Metadata[Targets].from_bytes(catalog).signed.delegations
+        if delegations is None or delegations.succinct_roles is None:
+            raise UnavailableError("this registry's catalogue has no bins")
+        return delegations.succinct_roles.get_role_for_target(path)
 
     def _metadata(self, name: str) -> bytes | None:
         answer = self._http.get(f"{self._url}/metadata/{name}", limit=_LIMIT)

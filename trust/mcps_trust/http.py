@@ -120,18 +120,21 @@ class Http:
                 found=repr(url)[:200],
             )
         key = (parts.scheme, parts.netloc)
+        if method != "GET":
+            # What changes something is sent once, on a connection that cannot be stale.
+            self._drop(key)
         kept = key in self._connections
         try:
             return self._exchange(key, parts, method, body, headers, limit)
         except (OSError, http.client.HTTPException) as error:
             self._drop(key)
-            # A server may close an idle connection; what is not a stream can be sent again.
-            if kept and (body is None or isinstance(body, bytes)):
-                try:
-                    return self._exchange(key, parts, method, body, headers, limit)
-                except (OSError, http.client.HTTPException) as again:
-                    self._drop(key)
-                    raise _unreachable(parts, again) from again
+            if not kept:
+                raise _unreachable(parts, error) from error
+        # A server may close a connection that was idle: ask again on a new one.
+        try:
+            return self._exchange(key, parts, method, body, headers, limit)
+        except (OSError, http.client.HTTPException) as error:
+            self._drop(key)
             raise _unreachable(parts, error) from error
 
     def _exchange(
@@ -199,6 +202,7 @@ class Http:
                 near_host, near_port, timeout=settings.connect_timeout
             )
         connection.connect()
+        connection.timeout = settings.timeout
         connection.sock.settimeout(settings.timeout)
         return connection
 

@@ -112,7 +112,7 @@ def make_application(
             Route("/api/v1/health", health),
             Route("/api/v1/submissions", submit, methods=["POST"]),
             Route("/api/v1/submissions", submissions),
-            Route("/api/v1/submissions/{id}", submission),
+            Route("/api/v1/submissions/{id:path}", submission),
             Route("/api/v1/approvals", approve, methods=["POST"]),
             Route("/api/v1/roles", roles, methods=["POST"]),
             *sigstore,

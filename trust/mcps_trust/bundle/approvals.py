@@ -7,6 +7,7 @@ Counting is over distinct keys; that two ids cannot hold one key, `Approvers` ha
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from securesystemslib.dsse import Envelope
@@ -55,16 +56,10 @@ def _approver_of(envelope: Mapping[str, Any], entry: Entry, approvers: Approvers
     if statement.path != entry.path:
         return None
     try:
-        key = Key.from_dict(key_id, _copy(approver.key))
-        Envelope.from_dict(_copy(envelope)).verify([key], 1)
+        # securesystemslib takes its dictionaries apart while it reads them.
+        key = Key.from_dict(key_id, deepcopy(dict(approver.key)))
+        Envelope.from_dict(deepcopy(dict(envelope))).verify([key], 1)
     except (VerificationError, ValueError, KeyError):
         return None
     return key_id
 
-
-def _copy(value: Mapping[str, Any]) -> dict[str, Any]:
-    # securesystemslib takes its dictionaries apart while it reads them.
-    return {
-        k: _copy(v) if isinstance(v, dict) else list(v) if isinstance(v, list) else v
-        for k, v in value.items()
-    }
