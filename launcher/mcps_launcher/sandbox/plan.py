@@ -112,7 +112,8 @@ class Plan:
         document: dict[str, Any] = {
             "operations": [[type(op).__name__, *_values(op)] for op in self.operations],
             "argv": list(self.argv),
-            "environment": [list(pair) for pair in self.environment],
+            # Values come from the environment of each start; names are what was granted.
+            "environment": [name for name, _ in self.environment],
             "directory": self.directory,
             "resources": self.resources.to_dict(),
             "seccomp": self.seccomp,

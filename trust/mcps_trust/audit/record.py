@@ -26,6 +26,7 @@ FIRST_PREV = Sha256("0" * 64)
 Event = Literal[
     "launch-refused",
     "session-start",
+    "self-test",
     "session-end",
     "call",
     "call-outcome",

@@ -1,0 +1,23 @@
+"""Which back end runs the servers of this host."""
+
+from __future__ import annotations
+
+from mcps_launcher.configuration import Configuration
+from mcps_launcher.places import Places
+from mcps_launcher.sandbox.bwrap import Bwrap
+from mcps_launcher.sandbox.process import BackEnd
+
+__all__ = ["choose_back_end"]
+
+
+def choose_back_end(configuration: Configuration, places: Places) -> BackEnd:
+    """The configured back end.
+
+    Raises:
+        BackEndUnavailableError: it cannot be used here.
+    """
+    if configuration.back_end == "docker":
+        from mcps_launcher.sandbox.docker import Docker  # noqa: PLC0415 - imports the SDK
+
+        return Docker(places.home)
+    return Bwrap(places.home)

@@ -1,0 +1,363 @@
+"""What becomes of each message (pure): state and a message in, actions out.
+
+Client messages come in through `from_client`, server messages through `from_server`; both
+give actions that the session carries out in order. What is policed is serialised anew by
+us, so that host and guard cannot read it differently; everything else passes byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mcps_launcher.guard.message import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    REFUSED,
+    Id,
+    Message,
+    encode,
+    era_of,
+    error_answer,
+    parse_line,
+    tool_refusal,
+)
+from mcps_launcher.guard.pins import Pins, refusal_of
+from mcps_trust.audit.record import Event
+from mcps_trust.errors import McpsError
+from mcps_trust.model.tools import Era
+
+__all__ = ["Action", "Audit", "Guard", "ToClient", "ToServer"]
+
+_BATCHING_VERSION = "2025-03-26"
+_OWN_ID = "mcps-guard-"
+_LISTS = {
+    "tools/list": ("tools", "name"),
+    "prompts/list": ("prompts", "name"),
+    "resources/templates/list": ("resourceTemplates", "uriTemplate"),
+}
+_READS = frozenset({"resources/read", "prompts/get", "completion/complete", "resources/subscribe"})
+# What a server of the legacy era may ask of the host; the rest is refused.
+_SERVER_MAY_ASK = frozenset({"ping", "roots/list"})
+_MAX_HELD = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ToServer:
+    """Send a line to the server; `held` is written only after its audit record."""
+
+    line: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ToClient:
+    """Send a line to the host."""
+
+    line: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Write a record before what follows it. `parameters` are recorded by shape and HMAC."""
+
+    event: Event
+    body: Mapping[str, Any]
+    parameters: object = None
+
+
+Action = ToServer | ToClient | Audit
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A request of the host's that the server has not answered."""
+
+    method: str
+    era: Era
+    name: str = ""
+    audited: bool = False
+
+
+@dataclass
+class Guard:
+    """The state of one session's conversation."""
+
+    pins: Pins
+    limit: int
+    _pending: dict[Id, _Pending] = field(default_factory=dict)
+    _server_asked: set[Id] = field(default_factory=set)
+    _own: dict[str, tuple[Era, list[dict[str, Any]]]] = field(default_factory=dict)
+    _own_count: int = 0
+    _listed: set[Era] = field(default_factory=set)
+    _drifted: set[str] = field(default_factory=set)
+    _held: list[Message] = field(default_factory=list)
+    _version: str = ""
+
+    # from the host ---------------------------------------------------------------------
+
+    def from_client(self, line: bytes) -> list[Action]:
+        """Decide about a line of the host's."""
+        try:
+            parsed = parse_line(line.rstrip(b"\r"), self.limit)
+        except McpsError as error:
+            kind = INVALID_REQUEST if error.code == "bad-message" else PARSE_ERROR
+            body = {"direction": "client", "reason": error.code}
+            return [Audit("message-refused", body), ToClient(error_answer(None, kind, error.what))]
+        if isinstance(parsed, Message):
+            return self._client_message(parsed)
+        if self._version != _BATCHING_VERSION:
+            text = "batches are not part of this protocol version"
+            body = {"direction": "client", "reason": "batch"}
+            return [
+                Audit("message-refused", body),
+                ToClient(error_answer(None, INVALID_REQUEST, text)),
+            ]
+        return [action for message in parsed for action in self._client_message(message)]
+
+    def _client_message(self, message: Message) -> list[Action]:
+        if message.kind == "response":
+            return self._client_response(message)
+        if message.kind == "notification":
+            return self._client_notification(message)
+        identity = message.id
+        if (
+            identity is None
+            or identity in self._pending
+            or (isinstance(identity, str) and identity.startswith(_OWN_ID))
+        ):
+            return [ToClient(error_answer(identity, INVALID_REQUEST, "this id is in use"))]
+        if message.method == "tools/call":
+            return self._call(message)
+        return self._other_request(message, identity)
+
+    def _other_request(self, message: Message, identity: Id) -> list[Action]:
+        era = era_of(message)
+        pending = _Pending(message.method, era)
+        if message.method not in _READS:
+            self._pending[identity] = pending
+            return [ToServer(message.raw + b"\n")]
+        name = message.params.get("name") or message.params.get("uri") or ""
+        pending.name, pending.audited = str(name)[:500], True
+        body = {"method": message.method, "name": pending.name, "id": identity}
+        if message.method == "prompts/get" and not self.pins.knows_prompt(era, name):
+            refused = {**body, "decision": "refused", "reason": "drift"}
+            text = "this prompt was not vetted"
+            return [
+                Audit("read", refused, message.params),
+                ToClient(error_answer(identity, REFUSED, text, {"code": "drift"})),
+            ]
+        self._pending[identity] = pending
+        return [
+            Audit("read", {**body, "decision": "allowed"}, message.params),
+            ToServer(message.raw + b"\n"),
+        ]
+
+    def _client_notification(self, message: Message) -> list[Action]:
+        if message.method == "notifications/cancelled":
+            cancelled = message.params.get("requestId")
+            self._held = [held for held in self._held if held.id != cancelled]
+        return [ToServer(message.raw + b"\n")]
+
+    def _client_response(self, message: Message) -> list[Action]:
+        if message.id is None or message.id not in self._server_asked:
+            body = {"direction": "client", "reason": "unexpected-response"}
+            return [Audit("message-refused", body)]
+        self._server_asked.discard(message.id)
+        return [ToServer(message.raw + b"\n")]
+
+    # calls -----------------------------------------------------------------------------
+
+    def _call(self, message: Message) -> list[Action]:
+        era = era_of(message)
+        if era in self._listed:
+            return self._decide_call(message, era)
+        # The tools are listed by us before the first call: a server that changed them after
+        # vetting is found out before one of them runs.
+        if len(self._held) >= _MAX_HELD:
+            return [ToClient(tool_refusal(message.id, era, "too many calls before the first list"))]
+        self._held.append(message)
+        if any(own_era == era for own_era, _ in self._own.values()):
+            return []
+        return [self._list_tools(era, message, cursor=None, found=[])]
+
+    def _list_tools(
+        self, era: Era, like: Message, cursor: str | None, found: list[dict[str, Any]]
+    ) -> ToServer:
+        self._own_count += 1
+        identity = f"{_OWN_ID}{self._own_count}"
+        self._own[identity] = (era, found)
+        params: dict[str, Any] = {} if cursor is None else {"cursor": cursor}
+        if era == "modern":
+            params["_meta"] = like.params["_meta"]
+        return ToServer(
+            encode({"jsonrpc": "2.0", "id": identity, "method": "tools/list", "params": params})
+        )
+
+    def _decide_call(self, message: Message, era: Era) -> list[Action]:
+        name = message.params.get("name")
+        tool = name if isinstance(name, str) else ""
+        rule = self.pins.tools.get(tool) if self.pins.is_granted(tool) else None
+        refusal = refusal_of(rule)
+        if refusal is None and tool in self._drifted:
+            refusal = "drift", "this tool is not the one that was vetted: it is quarantined"
+        body = {
+            "tool": tool[:200],
+            "class": rule.tool_class if rule else None,
+            "id": message.id,
+            "era": era,
+            "approval": rule.approval if rule else None,
+        }
+        arguments = message.params.get("arguments")
+        if refusal is not None:
+            code, text = refusal
+            return [
+                Audit("call", {**body, "decision": "refused", "reason": code}, arguments),
+                ToClient(tool_refusal(message.id, era, f"mcps refused the call [{code}]: {text}")),
+            ]
+        if message.id is not None:
+            self._pending[message.id] = _Pending("tools/call", era, tool, audited=True)
+        return [
+            Audit("call", {**body, "decision": "allowed", "reason": "granted"}, arguments),
+            ToServer(encode(message.value)),
+        ]
+
+    # from the server -------------------------------------------------------------------
+
+    def from_server(self, line: bytes) -> list[Action]:
+        """Decide about a line of the server's."""
+        try:
+            parsed = parse_line(line.rstrip(b"\r"), self.limit)
+        except McpsError as error:
+            return [
+                Audit(
+                    "message-refused",
+                    {"direction": "server", "reason": error.code, "bytes": len(line)},
+                )
+            ]
+        if isinstance(parsed, Message):
+            return self._server_message(parsed)
+        if self._version != _BATCHING_VERSION:
+            return [Audit("message-refused", {"direction": "server", "reason": "batch"})]
+        return [action for message in parsed for action in self._server_message(message)]
+
+    def _server_message(self, message: Message) -> list[Action]:
+        if message.kind == "notification":
+            if message.method == "notifications/tools/list_changed":
+                self._listed.clear()
+            return [ToClient(message.raw + b"\n")]
+        if message.kind == "request":
+            return self._server_request(message)
+        if isinstance(message.id, str) and message.id in self._own:
+            return self._own_answer(message.id, message)
+        pending = None if message.id is None else self._pending.pop(message.id, None)
+        if pending is None:
+            body = {"direction": "server", "reason": "unexpected-response"}
+            return [Audit("message-refused", body)]
+        return self._answer(message, pending)
+
+    def _server_request(self, message: Message) -> list[Action]:
+        if message.method in _SERVER_MAY_ASK and message.id is not None:
+            self._server_asked.add(message.id)
+            return [ToClient(message.raw + b"\n")]
+        body = {"direction": "server", "reason": "server-request", "method": message.method[:100]}
+        text = f"{message.method} is not granted to this server"
+        return [Audit("message-refused", body), ToServer(error_answer(message.id, REFUSED, text))]
+
+    def _answer(self, message: Message, pending: _Pending) -> list[Action]:
+        result = message.result
+        actions: list[Action] = []
+        if pending.audited:
+            kind: Literal["call-outcome", "read-outcome"] = (
+                "call-outcome" if pending.method == "tools/call" else "read-outcome"
+            )
+            actions.append(
+                Audit(
+                    kind,
+                    {
+                        "id": message.id,
+                        "name": pending.name,
+                        "outcome": _outcome(message),
+                        "bytes": len(message.raw),
+                    },
+                )
+            )
+        if result is not None and result.get("resultType") == "input_required":
+            body = {"direction": "server", "reason": "input-required"}
+            text = "mcps refused: the server asked the client for input, which is not granted"
+            return [
+                *actions,
+                Audit("message-refused", body),
+                ToClient(tool_refusal(message.id, pending.era, text)),
+            ]
+        if pending.method in _LISTS and result is not None:
+            return [*actions, *self._filter(message, pending, result)]
+        if pending.method in ("initialize", "server/discover") and result is not None:
+            return [*actions, *self._greeting(message, pending, result)]
+        return [*actions, ToClient(message.raw + b"\n")]
+
+    def _greeting(
+        self, message: Message, pending: _Pending, result: Mapping[str, Any]
+    ) -> list[Action]:
+        if pending.method == "initialize":
+            self._version = str(result.get("protocolVersion", ""))
+        text = result.get("instructions")
+        if text is None or self.pins.instructions_hold(pending.era, text):
+            return [ToClient(message.raw + b"\n")]
+        kept = {key: value for key, value in result.items() if key != "instructions"}
+        return [
+            Audit("drift", {"kind": "instructions", "name": ""}),
+            ToClient(encode({**message.value, "result": kept})),
+        ]
+
+    def _filter(
+        self, message: Message, pending: _Pending, result: Mapping[str, Any]
+    ) -> list[Action]:
+        key, name_key = _LISTS[pending.method]
+        items = result.get(key)
+        if not isinstance(items, list):
+            return [ToClient(message.raw + b"\n")]
+        shown, actions = self._judge(key, name_key, pending.era, items)
+        return [*actions, ToClient(encode({**message.value, "result": {**result, key: shown}}))]
+
+    def _judge(
+        self, kind: str, name_key: str, era: Era, items: list[Any]
+    ) -> tuple[list[Any], list[Action]]:
+        shown: list[Any] = []
+        actions: list[Action] = []
+        for item in items:
+            name = item.get(name_key) if isinstance(item, dict) else None
+            verdict = self.pins.judge(kind, era, name, item)
+            if verdict.shown:
+                shown.append(item)
+            elif verdict.reason == "drift" and str(name) not in self._drifted:
+                actions.append(Audit("drift", {"kind": kind, "name": str(name)[:200]}))
+            if kind == "tools" and verdict.reason == "drift":
+                self._drifted.add(str(name))
+        return shown, actions
+
+    def _own_answer(self, identity: str, message: Message) -> list[Action]:
+        era, found = self._own.pop(identity)
+        result = message.result or {}
+        page = result.get("tools")
+        found += page if isinstance(page, list) else []
+        cursor = result.get("nextCursor")
+        held = [call for call in self._held if era_of(call) == era]
+        if isinstance(cursor, str) and held and len(found) < 10_000:
+            return [self._list_tools(era, held[0], cursor, found)]
+        _, actions = self._judge("tools", "name", era, found)
+        listed = {tool.get("name") for tool in found if isinstance(tool, dict)}
+        self._drifted |= {name for name in self.pins.tools if name not in listed and page is None}
+        self._listed.add(era)
+        self._held = [call for call in self._held if era_of(call) != era]
+        return [*actions, *(action for call in held for action in self._decide_call(call, era))]
+
+    def in_flight(self) -> list[Id]:
+        """Requests of the host's that have no answer yet."""
+        return [*self._pending, *(call.id for call in self._held if call.id is not None)]
+
+
+def _outcome(message: Message) -> str:
+    if "error" in message.value:
+        return "error"
+    return "tool-error" if (message.result or {}).get("isError") is True else "ok"

@@ -1,0 +1,120 @@
+"""JSON-RPC 2.0 messages, read strictly (pure)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mcps_trust.errors import UntrustedDataError
+from mcps_trust.model import strict_json
+from mcps_trust.model.tools import Era
+
+__all__ = ["BadMessageError", "Id", "Message", "encode", "era_of", "error_answer", "parse_line",
+           "tool_refusal"]  # fmt: skip
+
+Id = int | str
+_PROTOCOL_VERSION = "io.modelcontextprotocol/protocolVersion"
+
+# JSON-RPC 2.0 §5.1
+PARSE_ERROR, INVALID_REQUEST = -32700, -32600
+REFUSED = 1077
+"""Outside the reserved -32768…-32000; 1000 and our exit code for "not permitted"."""
+
+
+class BadMessageError(UntrustedDataError):
+    """A line is JSON, and no JSON-RPC message."""
+
+    code = "bad-message"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message. `raw` is the line as it came; `value` is what it says."""
+
+    kind: Literal["request", "notification", "response"]
+    id: Id | None
+    method: str
+    value: Mapping[str, Any]
+    raw: bytes
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The parameters; empty where there are none."""
+        params = self.value.get("params")
+        return params if isinstance(params, dict) else {}
+
+    @property
+    def result(self) -> Mapping[str, Any] | None:
+        """The result of a response that is no error."""
+        result = self.value.get("result")
+        return result if isinstance(result, dict) else None
+
+
+def parse_line(line: bytes, limit: int) -> list[Message] | Message:
+    """Read a line: one message, or a batch of them.
+
+    Raises:
+        BadMessageError: it is not JSON-RPC.
+        UntrustedDataError: it is not strict JSON.
+    """
+    value = strict_json.loads(line, limit=limit)
+    if isinstance(value, list):
+        if not value:
+            raise BadMessageError("an empty batch")
+        return [parse_value(item, encode(item)[:-1]) for item in value]
+    return parse_value(value, line)
+
+
+def parse_value(value: object, raw: bytes) -> Message:
+    """Read one decoded message.
+
+    Raises:
+        BadMessageError: it is not JSON-RPC.
+    """
+    if not isinstance(value, dict) or value.get("jsonrpc") != "2.0":
+        raise BadMessageError("not a JSON-RPC 2.0 message")
+    method, has_id = value.get("method"), "id" in value
+    identity = value.get("id")
+    if (
+        has_id
+        and (isinstance(identity, bool) or not isinstance(identity, int | str))
+        and not (identity is None and "error" in value)
+    ):
+        raise BadMessageError("an id is a text or a whole number", found=repr(identity)[:100])
+    if isinstance(method, str):
+        if "result" in value or "error" in value:
+            raise BadMessageError("a message is a request or a response, not both")
+        return Message("request" if has_id else "notification", identity, method, value, raw)
+    if method is None and has_id and ("result" in value) != ("error" in value):
+        return Message("response", identity, "", value, raw)
+    raise BadMessageError("neither a request, a notification nor a response")
+
+
+def era_of(message: Message) -> Era:
+    """Which era a request belongs to: the modern one says so in every request."""
+    meta = message.params.get("_meta")
+    is_modern = isinstance(meta, dict) and _PROTOCOL_VERSION in meta
+    return "modern" if is_modern else "legacy"
+
+
+def encode(value: object) -> bytes:
+    """Our own serialisation of a message that was decided about, newline included."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def error_answer(identity: Id | None, code: int, text: str, data: object = None) -> bytes:
+    """A JSON-RPC error."""
+    error: dict[str, Any] = {"code": code, "message": text}
+    if data is not None:
+        error["data"] = data
+    return encode({"jsonrpc": "2.0", "id": identity, "error": error})
+
+
+def tool_refusal(identity: Id | None, era: Era, text: str) -> bytes:
+    """A tool's result that says no, in words that the model can read."""
+    result: dict[str, Any] = {"content": [{"type": "text", "text": text}], "isError": True}
+    if era == "modern":
+        result["resultType"] = "complete"
+    return encode({"jsonrpc": "2.0", "id": identity, "result": result})

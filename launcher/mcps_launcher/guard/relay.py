@@ -1,0 +1,224 @@
+"""The relay: moves lines between host, guard and server with one thread and no waiting.
+
+Nothing is forwarded before its audit record has been written; where that fails, the session
+ends. A reader that is slow is not read past: beyond a bound, the other side has to wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mcps_launcher.guard.decide import Action, Audit, Guard, ToClient, ToServer
+from mcps_launcher.guard.framing import Lines, LineTooLongError
+
+__all__ = ["Relay", "RelayEnd"]
+
+_CHUNK = 256 * 1024  # bytes
+_HIGH_WATER = 8 * 1024 * 1024  # bytes waiting to be written before the source must wait
+_TICK = 0.25  # seconds
+
+
+class _Outbox:
+    """Bytes waiting for a descriptor that may not take them all at once."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._waiting: deque[memoryview] = deque()
+        self.size = 0
+        self.broken = False
+
+    def put(self, data: bytes) -> None:
+        """Write at once what goes at once, and keep the rest."""
+        if self.broken:
+            return
+        view = memoryview(data)
+        if not self._waiting:
+            view = view[self._write(view) :]
+        if view:
+            self._waiting.append(view)
+            self.size += len(view)
+
+    def flush(self) -> None:
+        """Write what the descriptor takes now."""
+        while self._waiting and not self.broken:
+            view = self._waiting.popleft()
+            written = self._write(view)
+            self.size -= written
+            if written < len(view):
+                self._waiting.appendleft(view[written:])
+                return
+
+    def _write(self, view: memoryview) -> int:
+        try:
+            return os.write(self.descriptor, view)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.broken = True
+            self._waiting.clear()
+            self.size = 0
+            return len(view)
+
+
+@dataclass(frozen=True, slots=True)
+class RelayEnd:
+    """Why a relay ended: ``host`` closed, ``server`` ended, or an error's code."""
+
+    reason: str
+
+
+@dataclass
+class Relay:
+    """One session's streams.
+
+    Attributes:
+        host_in, host_out: the host's ends.
+        server_in, server_out, server_err: the server's.
+        guard: decides.
+        audit: writes a record; raises where it cannot.
+        log: takes what the server writes to stderr.
+        tick: called every so often; gives a reason to end, or None.
+    """
+
+    host_in: int
+    host_out: int
+    server_in: int
+    server_out: int
+    server_err: int
+    guard: Guard
+    audit: Callable[[Audit], None]
+    log: Callable[[bytes], None]
+    tick: Callable[[], str | None]
+    grace: float = 2.0
+    _client_lines: Lines = field(default_factory=Lines)
+    _server_lines: Lines = field(default_factory=Lines)
+
+    def run(self) -> RelayEnd:
+        """Relay until one side ends.
+
+        Raises:
+            AuditNotWritableError: a record could not be written.
+        """
+        for descriptor in (self.host_out, self.server_in):
+            os.set_blocking(descriptor, False)
+        self._to_host, self._to_server = _Outbox(self.host_out), _Outbox(self.server_in)
+        host_open = True
+        close_deadline = float("inf")
+        errors_open = True
+        next_tick = 0.0
+        while True:
+            now = time.monotonic()
+            if now >= next_tick:
+                next_tick = now + _TICK
+                reason = self.tick()
+                if reason is not None:
+                    return RelayEnd(reason)
+            if now >= close_deadline:
+                return RelayEnd("host")
+            ready = self._wait(host_open=host_open, errors_open=errors_open)
+            if self.server_err in ready:
+                errors_open = self._read_errors()
+            if self.server_out in ready:
+                chunk = _read(self.server_out)
+                if not chunk:
+                    self._finish()
+                    return RelayEnd("server" if host_open else "host")
+                try:
+                    self._server_chunk(chunk)
+                except LineTooLongError as error:
+                    return RelayEnd(error.code)
+            if host_open and self.host_in in ready:
+                chunk = _read(self.host_in)
+                if chunk:
+                    try:
+                        self._client_chunk(chunk)
+                    except LineTooLongError as error:
+                        return RelayEnd(error.code)
+                else:
+                    host_open = False
+                    close_deadline = time.monotonic() + self.grace
+            if not host_open and not self._to_server.size:
+                self._close_server_input()
+            if self._to_host.broken:
+                return RelayEnd("host")
+
+    def _wait(self, *, host_open: bool, errors_open: bool) -> set[int]:
+        reading, writing = [], []
+        if self._to_host.size < _HIGH_WATER:
+            reading.append(self.server_out)
+        if errors_open:
+            reading.append(self.server_err)
+        if host_open and self._to_server.size < _HIGH_WATER:
+            reading.append(self.host_in)
+        for outbox in (self._to_host, self._to_server):
+            if outbox.size:
+                writing.append(outbox.descriptor)
+        readable, writable, _ = select.select(reading, writing, [], _TICK)
+        for outbox in (self._to_host, self._to_server):
+            if outbox.descriptor in writable:
+                outbox.flush()
+        return set(readable)
+
+    def _client_chunk(self, chunk: bytes) -> None:
+        for line in self._client_lines.feed(chunk):
+            if line.strip():
+                self._carry_out(self.guard.from_client(line))
+
+    def _server_chunk(self, chunk: bytes) -> None:
+        for line in self._server_lines.feed(chunk):
+            if line.strip():
+                self._carry_out(self.guard.from_server(line))
+
+    def _carry_out(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Audit():
+                    self.audit(action)
+                case ToClient(line):
+                    self._to_host.put(line)
+                case ToServer(line):
+                    self._to_server.put(line)
+
+    def _read_errors(self) -> bool:
+        chunk = _read(self.server_err)
+        if chunk:
+            self.log(chunk)
+        return bool(chunk)
+
+    def _close_server_input(self) -> None:
+        if self.server_in >= 0:
+            os.close(self.server_in)
+            self.server_in = -1
+            self._to_server.broken = True
+
+    def _finish(self) -> None:
+        """Hand the host what is still waiting, for a moment."""
+        self._finish_writing()
+        while select.select([self.server_err], [], [], 0)[0] and self._read_errors():
+            pass
+
+    def answer(self, line: bytes) -> None:
+        """Send the host one more line, at the end of a session."""
+        self._to_host.put(line)
+        self._finish_writing()
+
+    def _finish_writing(self) -> None:
+        deadline = time.monotonic() + self.grace
+        while self._to_host.size and not self._to_host.broken and time.monotonic() < deadline:
+            select.select([], [self.host_out], [], _TICK)
+            self._to_host.flush()
+
+
+def _read(descriptor: int) -> bytes:
+    with contextlib.suppress(BlockingIOError):
+        try:
+            return os.read(descriptor, _CHUNK)
+        except OSError:
+            return b""
+    return b""

@@ -1,0 +1,1 @@
+"""Hosts: where each keeps its list of MCP servers, and in what form."""

@@ -1,0 +1,155 @@
+"""What was proved is kept, and held against the present before it is used again.
+
+Two values (design §6.2): proofs about bundles, and launch decisions about aliases. Beside
+them the release payloads that decisions name, the union of all revocations ever seen, and
+when the registry was last asked. All of it in one folder of mode 0700.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from datetime import datetime, timedelta
+
+from mcps_launcher.places import Places
+from mcps_trust.clock import format_time, parse_time
+from mcps_trust.errors import ConfigurationError, McpsError, UntrustedDataError
+from mcps_trust.locked_file import make_private_directory, write_atomically
+from mcps_trust.model.decision import LaunchDecision
+from mcps_trust.model.digest import Sha256, sha256
+from mcps_trust.model.proof import Proof
+from mcps_trust.model.revocation import Revocations
+
+__all__ = ["ClockSetBackError", "Kept", "KeptDamagedError"]
+
+CLOCK_SLACK = timedelta(minutes=5)
+ASK_AGAIN_AFTER = 60.0  # seconds
+
+
+class KeptDamagedError(UntrustedDataError):
+    """The union of revocations that this host has seen cannot be read."""
+
+    code = "revocations-damaged"
+    advice = "restore kept/revocations.json, or enrol this host anew"
+
+
+class ClockSetBackError(ConfigurationError):
+    """The clock is behind a time that the registry has already signed."""
+
+    code = "clock-set-back"
+    advice = "set the clock of this machine right"
+
+
+class Kept:
+    """The folder of what is kept."""
+
+    def __init__(self, places: Places) -> None:
+        self._folder = make_private_directory(places.kept)
+
+    # decisions and their payloads
+
+    def decision(self, alias: str) -> LaunchDecision | None:
+        """The last decision about an alias, if it can be read."""
+        with contextlib.suppress(OSError, McpsError):
+            return LaunchDecision.parse((self._folder / f"decision-{alias}.json").read_bytes())
+        return None
+
+    def keep_decision(self, decision: LaunchDecision, payload: bytes) -> None:
+        """Keep a decision and the payload of the release that it is about."""
+        write_atomically(self._folder / f"payload-{decision.release}", payload)
+        write_atomically(
+            self._folder / f"decision-{decision.alias}.json", decision.to_bytes(), durable=False
+        )
+
+    def forget(self, alias: str) -> None:
+        """Drop the decision about an alias: it was refused since."""
+        (self._folder / f"decision-{alias}.json").unlink(missing_ok=True)
+
+    def payload(self, release: Sha256) -> bytes | None:
+        """The payload of a release, if it is here and still itself."""
+        with contextlib.suppress(OSError):
+            data = (self._folder / f"payload-{release}").read_bytes()
+            if sha256(data) == release:
+                return data
+        return None
+
+    # proofs
+
+    def proof(self, bundle: Sha256) -> Proof | None:
+        """The proof about a bundle, if there is one; its bindings are the caller's to check."""
+        with contextlib.suppress(OSError, McpsError):
+            return Proof.parse((self._folder / f"proof-{bundle}.json").read_bytes())
+        return None
+
+    def keep_proof(self, proof: Proof) -> None:
+        """Keep a proof."""
+        write_atomically(self._folder / f"proof-{proof.bundle}.json", proof.to_bytes())
+
+    # revocations
+
+    def revocations(self) -> Revocations:
+        """All revocations that this host has ever seen.
+
+        Raises:
+            KeptDamagedError: they cannot be read; without them nothing may start.
+        """
+        place = self._folder / "revocations.json"
+        try:
+            return Revocations.parse(place.read_bytes())
+        except FileNotFoundError:
+            return Revocations()
+        except (OSError, McpsError) as error:
+            raise KeptDamagedError(
+                "the revocations seen so far cannot be read", found=str(error)
+            ) from error
+
+    def add_revocations(self, new: Revocations) -> Revocations:
+        """Add what the registry says now; gives the union."""
+        old = self.revocations()
+        union = old.union(new)
+        if union != old:
+            write_atomically(self._folder / "revocations.json", union.to_bytes())
+        return union
+
+    # time
+
+    def check_clock(self, now: datetime) -> None:
+        """Let pass a clock that is not behind what the registry has signed.
+
+        Raises:
+            ClockSetBackError: it is.
+        """
+        with contextlib.suppress(OSError, ValueError):
+            seen = parse_time((self._folder / "latest-time").read_text("ascii").strip())
+            if now < seen - CLOCK_SLACK:
+                raise ClockSetBackError(
+                    "this machine's clock was set back",
+                    expected=f"after {format_time(seen)}",
+                    found=format_time(now),
+                )
+
+    def saw_time(self, issued: datetime) -> None:
+        """Remember the latest time that was signed."""
+        place = self._folder / "latest-time"
+        with contextlib.suppress(OSError, ValueError):
+            if parse_time(place.read_text("ascii").strip()) >= issued:
+                return
+        write_atomically(place, format_time(issued).encode() + b"\n", durable=False)
+
+    def was_asked(self, timestamp: Sha256, now: datetime) -> None:
+        """Remember that the registry has just confirmed this timestamp."""
+        text = json.dumps([timestamp, now.timestamp(), _boot_time()])
+        write_atomically(self._folder / "asked", text.encode(), durable=False)
+
+    def asked_recently(self, timestamp: Sha256, now: datetime) -> bool:
+        """Whether it confirmed this timestamp within a minute, by both clocks."""
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            known, wall, boot = json.loads((self._folder / "asked").read_bytes())
+            ages = (now.timestamp() - wall, _boot_time() - boot)
+            return known == timestamp and all(0 <= age <= ASK_AGAIN_AFTER for age in ages)
+        return False
+
+
+def _boot_time() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,0 +1,126 @@
+"""The cold path as a process of its own: ``python -I -m mcps_launcher.prove``.
+
+The chain is proved by a short-lived child, so that the launcher that then stays with the
+server never carries sigstore and tuf in memory, and nothing of what parses a stranger's
+bytes shares a process with the audit. It is handed a JSON document as its only argument and
+prints one as its only output; progress goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mcps_trust.errors import InternalError, McpsError
+
+__all__ = ["RefusedError", "main", "prove_in_child"]
+
+
+class RefusedError(McpsError):
+    """The child refused; carries its code, its words and its exit code."""
+
+    def __init__(self, error: dict[str, Any], exit_code: int) -> None:
+        super().__init__(
+            str(error.get("what", "refused")),
+            expected=error.get("expected"),
+            found=error.get("found"),
+            remedy=error.get("remedy", ""),
+        )
+        self.code = str(error.get("code", "refused"))  # type: ignore[misc]  # as the child said
+        self.exit_code = exit_code  # type: ignore[misc]  # as the child said
+
+
+def command(alias: str, home: Path, *, quiet: bool) -> list[str]:
+    """The child's command line."""
+    request = json.dumps({"alias": alias, "home": str(home), "quiet": quiet})
+    return [sys.executable, "-I", "-m", "mcps_launcher.prove", request]
+
+
+def prove_in_child(alias: str, home: Path) -> dict[str, Any]:
+    """Prove the chain for `alias` in a child; afterwards the decision is kept.
+
+    Raises:
+        RefusedError: some link does not hold.
+        InternalError: the child failed.
+    """
+    done = subprocess.run(
+        command(alias, home, quiet=False),
+        env=child_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    return read_answer(done.stdout, done.returncode)
+
+
+def read_answer(output: bytes, exit_code: int) -> dict[str, Any]:
+    """What the child said.
+
+    Raises:
+        RefusedError, InternalError: it refused, or failed.
+    """
+    try:
+        document: dict[str, Any] = json.loads(output)
+    except ValueError as error:
+        raise InternalError(
+            "the prover ended without an answer", found=f"exit code {exit_code}"
+        ) from error
+    if "error" in document:
+        raise RefusedError(document["error"], exit_code)
+    return document
+
+
+def child_environment() -> dict[str, str]:
+    """Nothing of the launcher's environment."""
+    return {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"}
+
+
+def main() -> int:
+    """The child itself."""
+    from mcps_launcher.back_ends import choose_back_end  # noqa: PLC0415 - the child's own
+    from mcps_launcher.configuration import Configuration  # noqa: PLC0415
+    from mcps_launcher.enrolment import Enrolment  # noqa: PLC0415
+    from mcps_launcher.places import Places  # noqa: PLC0415
+    from mcps_launcher.resolve import Resolver  # noqa: PLC0415
+
+    request = json.loads(sys.argv[1])
+
+    def report(text: str) -> None:
+        if not request["quiet"]:
+            sys.stderr.write(f"… {text}\n")
+            sys.stderr.flush()
+
+    try:
+        places = Places.find(Path(request["home"]))
+        configuration = Configuration.read(places)
+        resolver = Resolver(
+            places, Enrolment.read(places), configuration, datetime.now(UTC), report
+        )
+        back_end = choose_back_end(configuration, places)
+        decision, links = resolver.resolve(request["alias"], back_end)
+    except McpsError as error:
+        print(json.dumps({"error": error.to_dict()}))  # noqa: T201 - the child's one output
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001 - a process boundary: the parent gets an error
+        failure = InternalError(f"{type(error).__name__}: {error}")
+        print(json.dumps({"error": failure.to_dict()}))  # noqa: T201
+        return failure.exit_code
+    print(
+        json.dumps(
+            {
+                "decision": decision.digest,  # noqa: T201
+                "links": [[link.name, link.proved] for link in links],
+            }
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

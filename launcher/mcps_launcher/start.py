@@ -1,0 +1,82 @@
+"""From a launch decision to the plan that is started, and whether both still agree."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcps_launcher.install.runtime import Runtime, stat_identity
+from mcps_launcher.install.start import start_plan
+from mcps_launcher.install.store import Installed, StoreChangedError, manifest
+from mcps_launcher.sandbox.plan import Plan
+from mcps_launcher.sandbox.process import BackEnd
+from mcps_trust.model.decision import LaunchDecision
+from mcps_trust.model.digest import Sha256
+from mcps_trust.model.permissions import Permissions
+from mcps_trust.model.statement import ReleaseStatement
+
+__all__ = ["Start", "granted_environment", "prepare_start"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """All that is needed to start a server under a decision."""
+
+    decision: LaunchDecision
+    statement: ReleaseStatement
+    plan: Plan
+
+
+def granted_environment(permissions: Permissions, environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that the server gets: fixed values, and granted names that are set."""
+    result = {}
+    for variable in permissions.environment:
+        value = variable.value if variable.value is not None else environment.get(variable.name)
+        if value is not None:
+            result[variable.name] = value
+    return result
+
+
+def prepare_start(decision: LaunchDecision, payload: bytes, back_end: BackEnd) -> Start | None:
+    """The start of a kept decision, or None where something it rests on has changed.
+
+    Raises:
+        StoreChangedError: the installed closure is not as it was installed.
+    """
+    runtime = _runtime(decision.runtime)
+    if runtime is None:
+        return None
+    statement = ReleaseStatement.parse(payload)
+    installed = Installed(path=Path(decision.store_path), digest=Sha256(""))
+    if not installed.tree.is_dir():
+        return None
+    if manifest(installed.path) != decision.manifest:
+        raise StoreChangedError(
+            "the installed closure is not as it was installed",
+            expected=decision.manifest,
+            found=str(installed.path),
+        )
+    plan = start_plan(
+        statement.packages[decision.package], installed, runtime, decision.permissions,
+        granted_environment(decision.permissions, os.environ),
+    )  # fmt: skip
+    if plan.digest(back_end.describe()) != decision.plan:
+        return None
+    return Start(decision=decision, statement=statement, plan=plan)
+
+
+def _runtime(known: Mapping[str, str]) -> Runtime | None:
+    try:
+        if stat_identity(known["path"]) != known["identity"]:
+            return None
+    except OSError:
+        return None
+    return Runtime(
+        name=known["name"],
+        path=known["path"],
+        version=known["version"],
+        sha256=Sha256(known["sha256"]),
+        identity=known["identity"],
+    )

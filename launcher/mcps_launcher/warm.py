@@ -1,0 +1,114 @@
+"""The warm path: use a kept decision, if everything it rests on is as it was.
+
+"Unchanged" is proved with two plain requests and never taken for "fresh": the next root
+must be absent and the timestamp's bytes must be the same; then its own signed time of
+issue and the earliest expiry decide. Neither tuf nor sigstore is imported here.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timedelta
+
+from mcps_launcher.configuration import Configuration
+from mcps_launcher.enrolment import Enrolment
+from mcps_launcher.kept import Kept
+from mcps_launcher.sandbox.process import BackEnd
+from mcps_launcher.start import Start, prepare_start
+from mcps_trust.errors import NotPermittedError
+from mcps_trust.model.decision import LaunchDecision
+from mcps_trust.model.digest import sha256
+
+__all__ = ["FREEZE_AFTER", "FreezeSuspectedError", "find_kept_start"]
+
+FREEZE_AFTER = timedelta(minutes=60)
+_LIMIT = 64 * 1024  # bytes
+
+
+class FreezeSuspectedError(NotPermittedError):
+    """The registry answers, and has not said for an hour that its state still holds."""
+
+    code = "freeze-suspected"
+    advice = "ask whoever runs the registry: somebody may be hiding changes from this host"
+
+
+def find_kept_start(
+    alias: str,
+    *,
+    kept: Kept,
+    enrolment: Enrolment,
+    configuration: Configuration,
+    back_end: BackEnd,
+    now: datetime,
+) -> Start | None:
+    """The start of the kept decision about `alias`, or None where it must be made anew.
+
+    Raises:
+        ClockSetBackError: this machine's clock is wrong.
+        StoreChangedError: the installed closure was changed.
+        FreezeSuspectedError: the registry is silent, and the tier does not bear it.
+    """
+    decision = kept.decision(alias)
+    if decision is None or not _still_bound(decision, enrolment, configuration, now):
+        return None
+    kept.check_clock(now)
+    timestamp = decision.metadata.timestamp_sha256
+    if not kept.asked_recently(timestamp, now):
+        if not _unchanged(decision, enrolment, configuration):
+            return None
+        check_freeze(decision, now)
+        kept.was_asked(timestamp, now)
+    payload = kept.payload(decision.release)
+    return None if payload is None else prepare_start(decision, payload, back_end)
+
+
+def check_freeze(decision: LaunchDecision, now: datetime) -> None:
+    """Judge a registry that answers with an old timestamp.
+
+    Raises:
+        FreezeSuspectedError: it is too old for a server of tier high.
+    """
+    age = now - decision.metadata.issued
+    if age <= FREEZE_AFTER:
+        return
+    minutes = int(age.total_seconds() // 60)
+    if decision.tier == "high":
+        raise FreezeSuspectedError(
+            "the registry's metadata is older than it should be",
+            expected="at most 60 minutes",
+            found=f"{minutes} minutes",
+        )
+    sys.stderr.write(f"warning: the registry's metadata is {minutes} minutes old\n")
+
+
+def _still_bound(
+    decision: LaunchDecision, enrolment: Enrolment, configuration: Configuration, now: datetime
+) -> bool:
+    return (
+        decision.enrolment == enrolment.digest
+        and decision.registry == enrolment.registry
+        and decision.team == enrolment.team
+        and decision.ceilings == configuration.ceilings
+        and now < decision.metadata.expires
+        and now < decision.entry_expires
+    )
+
+
+def _unchanged(
+    decision: LaunchDecision, enrolment: Enrolment, configuration: Configuration
+) -> bool:
+    from mcps_trust.errors import UnavailableError  # noqa: PLC0415 - only when asking
+    from mcps_trust.http import Http  # noqa: PLC0415 - http.client costs 10 ms
+
+    base = f"{enrolment.registry}/metadata"
+    try:
+        with Http(configuration.http) as http:
+            newer = http.get(f"{base}/{decision.metadata.root + 1}.root.json", limit=_LIMIT)
+            timestamp = http.get(f"{base}/timestamp.json", limit=_LIMIT)
+    except UnavailableError:
+        return False
+    return (
+        newer.status in (403, 404)
+        and timestamp.status == 200
+        and sha256(timestamp.body) == decision.metadata.timestamp_sha256
+    )
