@@ -57,6 +57,12 @@ __all__ = ["approve", "reject"]
     help="A tool's class (read, write, destructive, payment) and approval "
     "(none, user, two-person).",
 )
+@click.option(
+    "--withhold",
+    multiple=True,
+    metavar="NAME",
+    help="A tool that is not granted: it will be hidden and refused.",
+)
 @click.option("--tier", type=click.Choice(TIERS), help="How long it may run offline.")
 @click.option("--comment", default="", help="Signed with the approval.")
 @click.option("--notes", default="", help="Kept in the entry.")
@@ -91,6 +97,7 @@ def approve(  # noqa: PLR0917 - one parameter for each option
     profile: Path | None,
     grant: Path | None,
     tools: tuple[str, ...],
+    withhold: tuple[str, ...],
     tier: str | None,
     comment: str,
     notes: str,
@@ -127,7 +134,8 @@ def approve(  # noqa: PLR0917 - one parameter for each option
             bundle=(Sha256(examined.item["bundleSha256"]), int(examined.item["bundleSize"])),
             identity=examined.identity, revision=revision, artifacts=artifacts,
             allow_unindexed=frozenset(allow_unindexed), grant=_grant(grant, chosen, examined),
-            tools=_rules(tools, chosen), tier=_tier(tier, chosen),
+            tools=_rules(tools, withhold, chosen),
+            withheld=frozenset((*withhold, *(chosen.withheld if chosen else ()))), tier=_tier(tier, chosen),
             notes=notes or (chosen.notes if chosen else ""), now=now,
         )  # fmt: skip
     if not yes:
@@ -207,8 +215,12 @@ def _tier(tier: str | None, profile: Profile | None) -> Tier:
     return profile.tier
 
 
-def _rules(tools: tuple[str, ...], profile: Profile | None) -> dict[str, ToolRule]:
+def _rules(
+    tools: tuple[str, ...], withhold: tuple[str, ...], profile: Profile | None
+) -> dict[str, ToolRule]:
     rules = dict(profile.tools) if profile is not None else {}
+    for name in withhold:
+        rules.pop(name, None)
     for text in tools:
         name, _, rule = text.partition("=")
         kind, _, approval = rule.partition(":")

@@ -43,6 +43,7 @@ def draft_entry(
     allow_unindexed: frozenset[str],
     grant: Permissions,
     tools: Mapping[str, ToolRule],
+    withheld: frozenset[str],
     tier: Tier,
     notes: str,
     now: datetime,
@@ -62,15 +63,15 @@ def draft_entry(
             found="; ".join(surprising[:10]),
         )
     offered = set(statement.tools.tool_names())
-    unclassified = sorted(offered - tools.keys())
+    unclassified = sorted(offered - tools.keys() - withheld)
     if unclassified:
         raise IncompleteReviewError(
             "every tool needs a class",
             found="no class for " + ", ".join(unclassified),
-            remedy="give --tool NAME=read|write|destructive|payment[:none|user|two-person] "
+            remedy="give --withhold NAME, or --tool NAME=read|write|destructive|payment[:none|user|two-person] "
             "for each, or --profile index.json",
         )
-    unknown = sorted(tools.keys() - offered)
+    unknown = sorted((tools.keys() | withheld) - offered)
     if unknown:
         raise IncompleteReviewError(
             "there are no such tools", found=", ".join(unknown), expected=", ".join(sorted(offered))

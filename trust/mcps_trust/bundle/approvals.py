@@ -62,4 +62,3 @@ def _approver_of(envelope: Mapping[str, Any], entry: Entry, approvers: Approvers
     except (VerificationError, ValueError, KeyError):
         return None
     return key_id
-

@@ -39,6 +39,7 @@ class Profile:
     run: Run
     permissions: Permissions
     tools: Mapping[str, ToolRule]
+    withheld: tuple[str, ...]
     tier: Tier
     notes: str
 
@@ -57,6 +58,7 @@ class Profile:
             run=Run.from_fields(fields.object("run")),
             permissions=Permissions.from_fields(fields.object("permissions")),
             tools={name: ToolRule.from_fields(rule) for name, rule in fields.entries("tools")},
+            withheld=fields.texts("withheld"),
             tier=fields.choice("tier", TIERS),
             notes=fields.text("notes", longest=4000),
         )

@@ -1,0 +1,1 @@
+"""An MCP server that tries things and reports what happened."""
