@@ -44,7 +44,7 @@ from mcps_trust.audit.sink import AuditDirectory, SessionLog
 from mcps_trust.errors import InternalError, McpsError, NotPermittedError
 from mcps_trust.locked_file import make_private_directory
 
-__all__ = ["ServerEndedError", "answer_refusal", "run_session"]
+__all__ = ["ServerEndedError", "SessionEndedError", "answer_refusal", "run_session"]
 
 _FIRST_REQUEST_SECONDS = 20.0
 _LOG_LIMIT = 4 * 1024 * 1024  # bytes
@@ -57,6 +57,10 @@ class ServerEndedError(NotPermittedError):
     code = "server-ended"
     exit_code = 69
     advice = "`mcps-launch logs NAME` shows its last words"
+
+
+class SessionEndedError(RefusedError):
+    """A session that ran was ended: revoked, replaced, or a line without end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,7 +192,7 @@ def _ended(session: _Session, relay: Relay, reason: str) -> McpsError:
     _write(session, "revoked", {"reason": reason})
     for identity in relay.guard.in_flight():
         relay.answer(error_answer(identity, REFUSED, error.what, {"code": reason}))
-    return RefusedError({**error.to_dict(), "code": reason}, _REVOKED_EXIT)
+    return SessionEndedError({**error.to_dict(), "code": reason}, _REVOKED_EXIT)
 
 
 class _Recheck:

@@ -10,6 +10,7 @@ from mcps_launcher.cli.enroll import enroll, unenroll
 from mcps_launcher.cli.hosts import configure
 from mcps_launcher.cli.maintain import doctor, gc, logs, ps
 from mcps_launcher.cli.options import Home, home_option, pass_home
+from mcps_launcher.cli.runtime import runtime
 from mcps_launcher.cli.show import inspect_server, list_, prefetch, verify
 from mcps_trust.model.names import ALIAS
 
@@ -77,5 +78,6 @@ for command in (
     doctor,
     audit,
     configure,
+    runtime,
 ):
     cli.add_command(command)

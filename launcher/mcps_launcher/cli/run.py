@@ -6,7 +6,12 @@ import sys
 from pathlib import Path
 
 from mcps_launcher.places import Places
-from mcps_launcher.session import ServerEndedError, answer_refusal, run_session
+from mcps_launcher.session import (
+    ServerEndedError,
+    SessionEndedError,
+    answer_refusal,
+    run_session,
+)
 from mcps_trust.errors import InternalError, McpsError
 
 __all__ = ["run_plain"]
@@ -26,7 +31,7 @@ def run_plain(alias: str, home: Path | None) -> int:
         failure = InternalError(f"{type(error).__name__}: {error}")
     sys.stderr.write(f"error [{failure.code}]: {failure}\n")
     sys.stderr.flush()
-    if not isinstance(failure, ServerEndedError) and failure.exit_code:
+    if not isinstance(failure, ServerEndedError | SessionEndedError):
         try:
             answer_refusal(failure)
         except (KeyboardInterrupt, OSError):

@@ -14,9 +14,10 @@ import pwd
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from mcps_trust.errors import McpsError, UnavailableError
@@ -28,6 +29,8 @@ from mcps_trust.model.package_lock import LockedTarball
 from mcps_trust.model.pylock import LockedWheel
 
 __all__ = ["FetchSettings", "PackageUnavailableError", "fetch_tarballs", "fetch_wheels"]
+
+T = TypeVar("T")
 
 MAX_PACKAGE = 512 * 1024 * 1024  # bytes
 _PARALLEL = 8
@@ -63,9 +66,10 @@ def fetch_wheels(wheels: Sequence[LockedWheel], settings: FetchSettings) -> dict
     found = {wheel.filename: settings.cache / wheel.sha256 for wheel in wheels}
     lacking = [wheel for wheel in wheels if not _is(found[wheel.filename], wheel.sha256)]
     if settings.registry is not None:
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            got = pool.map(lambda wheel: _from_registry(wheel.sha256, settings), lacking)
-            lacking = [wheel for wheel, ok in zip(lacking, got, strict=True) if not ok]
+        _in_parallel(
+            lacking, settings, lambda wheel, http: _from_registry(wheel.sha256, settings, http)
+        )
+        lacking = [wheel for wheel in lacking if not _is(found[wheel.filename], wheel.sha256)]
     if lacking:
         _from_pip(lacking, settings)
     return found
@@ -81,9 +85,9 @@ def fetch_tarballs(tarballs: Iterable[LockedTarball], settings: FetchSettings) -
     lacking = [t for digest, t in wanted.items() if not _is_512(settings.cache / digest, t)]
     if lacking:
         base = (settings.npm or _npm_registry()).rstrip("/")
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            for _ in pool.map(lambda tarball: _from_npm(tarball, base, settings), lacking):
-                pass
+        _in_parallel(
+            lacking, settings, lambda tarball, http: _from_npm(tarball, base, settings, http)
+        )
     return {tarball.place: settings.cache / tarball.sha512.hex() for tarball in tarballs}
 
 
@@ -103,16 +107,29 @@ def _is_512(path: Path, tarball: LockedTarball) -> bool:
         return False
 
 
-def _from_registry(digest: Sha256, settings: FetchSettings) -> bool:
-    try:
+def _in_parallel(
+    items: Sequence[T], settings: FetchSettings, fetch: Callable[[T, Http], None]
+) -> None:
+    """Fetch all of them over a few connections, each used many times."""
+
+    def some(first: int) -> None:
         with Http(settings.http) as http:
-            answer = http.get(f"{settings.registry}/{blob_path(digest)}", limit=MAX_PACKAGE)
+            for item in items[first::_PARALLEL]:
+                fetch(item, http)
+
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        for _ in pool.map(some, range(min(_PARALLEL, len(items)))):
+            pass
+
+
+def _from_registry(digest: Sha256, settings: FetchSettings, http: Http) -> None:
+    """Take a file from the registry's blobs, if it is there and is what it must be."""
+    try:
+        answer = http.get(f"{settings.registry}/{blob_path(digest)}", limit=MAX_PACKAGE)
     except UnavailableError:
-        return False
-    if answer.status != 200 or hashlib.sha256(answer.body).hexdigest() != digest:
-        return False
-    write_atomically(settings.cache / digest, answer.body, durable=False)
-    return True
+        return
+    if answer.status == 200 and hashlib.sha256(answer.body).hexdigest() == digest:
+        write_atomically(settings.cache / digest, answer.body, durable=False)
 
 
 def _from_pip(wheels: Sequence[LockedWheel], settings: FetchSettings) -> None:
@@ -147,12 +164,11 @@ def _from_pip(wheels: Sequence[LockedWheel], settings: FetchSettings) -> None:
             os.replace(place, settings.cache / wheel.sha256)
 
 
-def _from_npm(tarball: LockedTarball, base: str, settings: FetchSettings) -> None:
+def _from_npm(tarball: LockedTarball, base: str, settings: FetchSettings, http: Http) -> None:
     short = tarball.name.rpartition("/")[2]
     path = f"{quote(tarball.name, safe='@/')}/-/{short}-{tarball.version}.tgz"
     try:
-        with Http(settings.http) as http:
-            answer = http.get(f"{base}/{path}", limit=MAX_PACKAGE)
+        answer = http.get(f"{base}/{path}", limit=MAX_PACKAGE)
     except McpsError as error:
         raise PackageUnavailableError(
             f"{tarball.name} cannot be had", found=error.found or error.what

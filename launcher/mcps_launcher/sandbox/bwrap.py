@@ -174,7 +174,7 @@ class BwrapProcess:
         try:
             init = self._init_pid(deadline)
             program = self._program_pid(init, deadline)
-            facts = judge(self._plan, observe(program))
+            facts = judge(self._plan, observe(program), user_namespace=True)
         except (OSError, ValueError, KeyError) as error:
             raise SandboxFailedError(
                 "the server ended before it was looked at", found=self._last_words() or str(error)

@@ -54,8 +54,14 @@ def observe(pid: int) -> Observed:
     )
 
 
-def judge(plan: Plan, seen: Observed) -> dict[str, str]:
+def judge(
+    plan: Plan, seen: Observed, *, user_namespace: bool, engine_mounts: frozenset[str] = frozenset()
+) -> dict[str, str]:
     """The facts, if they are as planned.
+
+    Args:
+        user_namespace: whether the back end makes one, in which users must be mapped.
+        engine_mounts: what the engine mounts writable for itself; never the user's to write.
 
     Raises:
         SelfTestFailedError: one is not; says which.
@@ -72,7 +78,7 @@ def judge(plan: Plan, seen: Observed) -> dict[str, str]:
         "seccomp": seen.status.get("Seccomp", "?"),
         "interfaces": " ".join(sorted(seen.interfaces)) or "none",
         "uid": seen.status.get("Uid", "?").split("\t")[0],
-        "writable": " ".join(sorted(_writable(plan, seen))) or "none",
+        "writable": " ".join(sorted(_writable(plan, seen, engine_mounts))) or "none",
     }
     expected = {
         "capabilities": "none",
@@ -88,20 +94,21 @@ def judge(plan: Plan, seen: Observed) -> dict[str, str]:
             raise SelfTestFailedError(
                 f"the sandbox is not as planned: {name}", expected=value, found=facts[name]
             )
-    if facts["uid"] == "0" or not seen.uid_map or seen.uid_map.split()[1] == "0":
+    mapped_to_root = user_namespace and seen.uid_map.split()[1:2] in ([], ["0"])
+    if facts["uid"] == "0" or mapped_to_root:
         raise SelfTestFailedError("the sandbox runs as the host's root", found=seen.uid_map)
     facts["uidInside"] = str(INNER_UID)
     return facts
 
 
-def _writable(plan: Plan, seen: Observed) -> list[str]:
+def _writable(plan: Plan, seen: Observed, engine_mounts: frozenset[str]) -> list[str]:
     """Mounts that can be written; of these, the plan's own must not be executable."""
     own = {op.target for op in plan.operations if isinstance(op, Tmpfs)}
     result = []
     for target, options in seen.mounts:
         flags = options.split(",")
         known = target in _WRITABLE_ANYWAY or target in _DEVICES or target.startswith("/proc/")
-        if "rw" not in flags or known:
+        if "rw" not in flags or known or target in engine_mounts:
             continue
         if target in own and not {"noexec", "nosuid", "nodev"} <= set(flags):
             raise SelfTestFailedError(f"{target} can be executed from", found=options)

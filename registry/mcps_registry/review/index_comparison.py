@@ -132,26 +132,34 @@ def _file_name(wheel: dict[str, str]) -> str:
 def _compare_npm(tarballs: Iterable[LockedTarball], registry: str) -> list[str]:
     base = (registry or configured_npm_registry()).rstrip("/")
 
-    def differs(tarball: LockedTarball) -> str | None:
-        url = f"{base}/{quote(tarball.name, safe='@')}/{tarball.version}"
+    wanted = list(tarballs)
+
+    def compare_some(first: int) -> list[str]:
         with Http(HttpSettings()) as http:
-            answer = http.get(url, limit=_PACKUMENT_LIMIT)
-        if answer.status == 404:
-            return str(tarball.purl)
-        try:
-            integrity = strict_json.loads(answer.body, limit=_PACKUMENT_LIMIT)["dist"]["integrity"]
-        except (McpsError, KeyError, TypeError) as error:
-            raise IndexUnavailableError(
-                "the npm registry answers something else", found=f"status {answer.status}"
-            ) from error
-        return None if integrity == tarball.integrity else str(tarball.purl)
+            return [str(t.purl) for t in wanted[first::_PARALLEL] if _differs(t, base, http)]
 
     try:
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            return [found for found in pool.map(differs, tarballs) if found is not None]
+            found = pool.map(compare_some, range(_PARALLEL))
+            return [purl for part in found for purl in part]
     except UnavailableError as error:
         raise IndexUnavailableError(
             "the npm registry cannot be asked", found=error.found
+        ) from error
+
+
+def _differs(tarball: LockedTarball, base: str, http: Http) -> bool:
+    """Whether the registry does not know the tarball with this hash."""
+    url = f"{base}/{quote(tarball.name, safe='@')}/{tarball.version}"
+    answer = http.get(url, limit=_PACKUMENT_LIMIT)
+    if answer.status == 404:
+        return True
+    try:
+        document = strict_json.loads(answer.body, limit=_PACKUMENT_LIMIT)
+        return bool(document["dist"]["integrity"] != tarball.integrity)
+    except (McpsError, KeyError, TypeError) as error:
+        raise IndexUnavailableError(
+            "the npm registry answers something else", found=f"status {answer.status}"
         ) from error
 
 

@@ -1,0 +1,5 @@
+"""What all tests share: worlds made once, with real parts."""
+
+from __future__ import annotations
+
+pytest_plugins = ["worlds"]
