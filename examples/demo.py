@@ -492,7 +492,7 @@ def readable(result: Any) -> Any:
 def identity(story: Story, email: str) -> Path:
     """A token from the registry's development issuer."""
     body = json.dumps({"email": email}).encode()
-    with urllib.request.urlopen(f"{story.url}/sigstore/oidc/token", body, timeout=10) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(f"{story.url}/sigstore/oidc/token", body, timeout=10) as answer:
         token = json.load(answer)["token"]
     path = story.folder / f"{email.partition('@')[0]}.token"
     path.write_text(token)
@@ -504,7 +504,7 @@ def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
     for _ in range(300):
         if server.poll() is not None:
             raise DemoFailedError("the registry did not start; see .demo/registry.log")
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=1):  # noqa: S310 - loopback
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=1):
             return
         time.sleep(0.1)
     raise DemoFailedError("the registry does not answer")
@@ -517,7 +517,7 @@ def free_port() -> int:
         return int(probe_socket.getsockname()[1])
 
 
-def require(condition: bool, what: str) -> None:  # noqa: FBT001
+def require(condition: bool, what: str) -> None:
     """Fail unless it happened."""
     if not condition:
         raise DemoFailedError(f"this did not happen: {what}")

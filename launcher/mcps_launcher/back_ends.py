@@ -17,7 +17,7 @@ def choose_back_end(configuration: Configuration, places: Places) -> BackEnd:
         BackEndUnavailableError: it cannot be used here.
     """
     if configuration.back_end == "docker":
-        from mcps_launcher.sandbox.docker import Docker  # noqa: PLC0415 - imports the SDK
+        from mcps_launcher.sandbox.docker import Docker
 
         return Docker(places.home)
     return Bwrap(places.home)

@@ -79,13 +79,19 @@ def child_environment() -> dict[str, str]:
     return {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"}
 
 
+def say(document: dict[str, Any]) -> None:
+    """The child's one output."""
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
+
+
 def main() -> int:
     """The child itself."""
-    from mcps_launcher.back_ends import choose_back_end  # noqa: PLC0415 - the child's own
-    from mcps_launcher.configuration import Configuration  # noqa: PLC0415
-    from mcps_launcher.enrolment import Enrolment  # noqa: PLC0415
-    from mcps_launcher.places import Places  # noqa: PLC0415
-    from mcps_launcher.resolve import Resolver  # noqa: PLC0415
+    from mcps_launcher.back_ends import choose_back_end
+    from mcps_launcher.configuration import Configuration
+    from mcps_launcher.enrolment import Enrolment
+    from mcps_launcher.places import Places
+    from mcps_launcher.resolve import Resolver
 
     request = json.loads(sys.argv[1])
 
@@ -103,21 +109,19 @@ def main() -> int:
         back_end = choose_back_end(configuration, places)
         decision, links = resolver.resolve(request["alias"], back_end)
     except McpsError as error:
-        print(json.dumps({"error": error.to_dict()}))  # noqa: T201 - the child's one output
+        say({"error": error.to_dict()})
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - a process boundary: the parent gets an error
         failure = InternalError(f"{type(error).__name__}: {error}")
-        print(json.dumps({"error": failure.to_dict()}))  # noqa: T201
+        say({"error": failure.to_dict()})
         return failure.exit_code
-    print(
-        json.dumps(
-            {
-                "decision": decision.digest,  # noqa: T201
-                "links": [[link.name, link.proved] for link in links],
-            }
-        )
+    say(
+        {
+            "decision": decision.digest,
+            "links": [[link.name, link.proved] for link in links],
+        }
     )
     return 0
 

@@ -173,7 +173,7 @@ class Resolver:
             McpsError: it cannot be had.
         """
 
-        def read(registry: Registry, _offline: bool) -> AllowList:  # noqa: FBT001
+        def read(registry: Registry, _offline: bool) -> AllowList:
             return AllowList.parse(self._allow_list_bytes(registry))
 
         return self._with_registry(read)
@@ -260,7 +260,7 @@ class Resolver:
         except RegistryUnavailableError:
             raise unavailable from None
 
-    def _read(self, registry: Registry, alias: str, offline: bool) -> Targets:  # noqa: FBT001
+    def _read(self, registry: Registry, alias: str, offline: bool) -> Targets:
         allow_list_bytes = self._allow_list_bytes(registry)
         allow_list = AllowList.parse(allow_list_bytes)
         allowed = find_allowed(allow_list, alias)
@@ -319,7 +319,7 @@ class Resolver:
         if kept is not None and self._still_proved(kept, targets):
             return kept, parse_bundle(bundle).payload
         self._report("verifying the signature")
-        from mcps_trust.bundle.verify import verify_bundle  # noqa: PLC0415 - costs 0.2 s
+        from mcps_trust.bundle.verify import verify_bundle
 
         proof, payload = verify_bundle(
             bundle, trusted_root=targets.trusted_root, identity=targets.entry.identity
@@ -328,7 +328,7 @@ class Resolver:
         return proof, payload
 
     def _still_proved(self, proof: Proof, targets: Targets) -> bool:
-        from importlib.metadata import version  # noqa: PLC0415 - only here
+        from importlib.metadata import version
 
         software = " ".join(
             f"{name}=={version(name)}" for name in ("mcps", "sigstore", "cryptography")

@@ -132,7 +132,7 @@ def _decide(
 
 def _offline_start(alias: str, places: Places, back_end: BackEnd) -> Start | None:
     """The start of a decision that the prover has just made from its cache."""
-    from mcps_launcher.start import prepare_start  # noqa: PLC0415 - only while offline
+    from mcps_launcher.start import prepare_start
 
     kept = Kept(places)
     decision = kept.decision(alias)
@@ -250,7 +250,7 @@ def _facts(start: Start) -> dict[str, Any]:
 
 
 def _user() -> str:
-    import pwd  # noqa: PLC0415 - not on every path
+    import pwd
 
     return pwd.getpwuid(os.getuid()).pw_name
 
@@ -319,7 +319,7 @@ def _last_words(session: _Session) -> str:
 
 def answer_refusal(error: McpsError) -> None:
     """Answer the host's first request with the refusal: its stderr is often not shown."""
-    import select  # noqa: PLC0415 - only for a refusal
+    import select
 
     lines = Lines(limit=1024 * 1024)
     deadline = time.monotonic() + _FIRST_REQUEST_SECONDS

@@ -97,8 +97,8 @@ def _still_bound(
 def _unchanged(
     decision: LaunchDecision, enrolment: Enrolment, configuration: Configuration
 ) -> bool:
-    from mcps_trust.errors import UnavailableError  # noqa: PLC0415 - only when asking
-    from mcps_trust.http import Http  # noqa: PLC0415 - http.client costs 10 ms
+    from mcps_trust.errors import UnavailableError
+    from mcps_trust.http import Http
 
     base = f"{enrolment.registry}/metadata"
     try:

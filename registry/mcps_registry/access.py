@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from tuf.api.metadata import Metadata, Targets
+
 from mcps_registry.configuration import RegistryFolder
 from mcps_registry.desk import Desk, open_desk
 from mcps_trust.errors import UnavailableError
@@ -21,7 +23,6 @@ from mcps_trust.http import Http, HttpSettings
 from mcps_trust.model.digest import Sha256, sha256
 from mcps_trust.model.names import blob_path
 from mcps_trust.registry_answer import read_answer
-from tuf.api.metadata import Metadata, Targets
 
 __all__ = ["Access", "LocalAccess", "RemoteAccess", "open_access"]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 import tomli_w
+
 from mcps_registry.sigstore.tokens import Issuer
 from mcps_trust.errors import ConfigurationError
 from mcps_trust.locked_file import write_atomically

@@ -13,6 +13,8 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from securesystemslib.signer import Signer
+
 from mcps_registry.ceremony.holders import ONLINE, find_key, signer
 from mcps_registry.configuration import RegistryConfiguration, RegistryFolder
 from mcps_registry.lanes.repository import Repository
@@ -29,7 +31,6 @@ from mcps_trust.model.fields import Fields
 from mcps_trust.model.identity import PublisherIdentity
 from mcps_trust.model.names import parse_segment
 from mcps_trust.model.submission import Submission
-from securesystemslib.signer import Signer
 
 __all__ = ["ApprovalState", "Desk", "NoSuchSubmissionError", "NotReviewableError", "open_desk"]
 

@@ -10,6 +10,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from sigstore.dsse import Statement
+from sigstore.errors import Error as SigstoreError
+from sigstore.models import ClientTrustConfig
+from sigstore.oidc import ExpiredIdentity, IdentityError, IdentityToken, detect_credential
+from sigstore.sign import SigningContext
+
 from mcps_trust.bundle.certificate import signer_of
 from mcps_trust.bundle.verify import verify_bundle
 from mcps_trust.errors import ConfigurationError, NotPermittedError, UnavailableError
@@ -17,11 +23,6 @@ from mcps_trust.model import strict_json
 from mcps_trust.model.identity import PublisherIdentity
 from mcps_trust.model.proof import Proof
 from mcps_trust.model.statement import ReleaseStatement
-from sigstore.dsse import Statement
-from sigstore.errors import Error as SigstoreError
-from sigstore.models import ClientTrustConfig
-from sigstore.oidc import ExpiredIdentity, IdentityError, IdentityToken, detect_credential
-from sigstore.sign import SigningContext
 
 __all__ = ["Instance", "NoIdentityError", "SigningFailedError", "ambient_token", "sign_release"]
 
@@ -58,7 +59,7 @@ def public_instance() -> Instance:
     """The public good instance, by its own TUF repository."""
     try:
         config = ClientTrustConfig.production()
-        inner = config._inner  # noqa: SLF001 - there is no public way to its JSON
+        inner = config._inner
         return Instance(
             name="public",
             trusted_root=inner.trusted_root.to_json().encode(),

@@ -59,7 +59,7 @@ def run(command: click.Command, arguments: list[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
-def emit(as_json: bool, document: Mapping[str, Any], text: str) -> None:  # noqa: FBT001
+def emit(as_json: bool, document: Mapping[str, Any], text: str) -> None:
     """Print a result: the document for machines, or the text for people."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else text)
 

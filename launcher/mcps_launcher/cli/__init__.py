@@ -16,7 +16,7 @@ _PLAIN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 def main() -> None:
     """The console script."""
-    from mcps_trust.model.names import RESERVED_ALIASES  # noqa: PLC0415 - after the docstring's point
+    from mcps_trust.model.names import RESERVED_ALIASES
 
     words = sys.argv[1:]
     if words[:1] == ["run"] and len(words) == 2 and _PLAIN.fullmatch(words[1]):
@@ -24,11 +24,11 @@ def main() -> None:
     elif len(words) == 1 and words[0] in RESERVED_ALIASES:
         words = []
     if len(words) == 1 and _PLAIN.fullmatch(words[0]):
-        from mcps_launcher.cli.run import run_plain  # noqa: PLC0415
+        from mcps_launcher.cli.run import run_plain
 
         sys.exit(run_plain(words[0], None))
-    from mcps_launcher.cli.commands import cli  # noqa: PLC0415
-    from mcps_trust.command_line import run  # noqa: PLC0415
+    from mcps_launcher.cli.commands import cli
+    from mcps_trust.command_line import run
 
     sys.exit(run(cli))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import click
+
 from mcps_launcher.cli.options import Home, pass_home
 from mcps_trust.audit.chain import AuditBrokenError
 from mcps_trust.audit.sink import AuditDirectory

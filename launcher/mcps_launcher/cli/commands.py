@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
 from mcps_launcher.cli.audit import audit
 from mcps_launcher.cli.enroll import enroll, unenroll
 from mcps_launcher.cli.hosts import configure
@@ -59,7 +60,7 @@ def run_(home: Home, name: str) -> int:
       mcps-launch run clock
       mcps-launch clock
     """
-    from mcps_launcher.cli.run import run_plain  # noqa: PLC0415
+    from mcps_launcher.cli.run import run_plain
 
     return run_plain(name, home.places().home)
 

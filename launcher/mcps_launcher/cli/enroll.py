@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+
 from mcps_launcher.cli.options import Home, pass_home, say
 from mcps_launcher.configuration import Configuration
 from mcps_launcher.enrolment import Enrolment
@@ -48,7 +49,7 @@ class RootMismatchError(NotPermittedError):
 )
 @json_option
 @pass_home
-def enroll(  # noqa: PLR0917 - one parameter for each option
+def enroll(
     home: Home, url: str, root: Path | None, fingerprint: str | None, team: str,
     development: bool, as_json: bool,
 ) -> None:  # fmt: skip

@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 
 import click
+
 from mcps_launcher.cli.options import Home, pass_home
 from mcps_launcher.hosts.configuration_file import HOSTS, merged, read_file
 from mcps_trust.command_line import emit, json_option
@@ -29,7 +30,7 @@ __all__ = ["configure"]
 @click.option("--print", "only_print", is_flag=True, help="Print the entry, for any other host.")
 @json_option
 @pass_home
-def configure(  # noqa: PLR0917 - one parameter for each option
+def configure(
     home: Home, host: str, name: str, chosen: Path | None, remove: bool, dry_run: bool,
     only_print: bool, as_json: bool,
 ) -> None:  # fmt: skip
@@ -69,6 +70,6 @@ def configure(  # noqa: PLR0917 - one parameter for each option
 
 
 def _pretty(entry: object) -> str:
-    import json  # noqa: PLC0415
+    import json
 
     return json.dumps(entry, indent=2)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from mcps_launcher.cli.options import Home, pass_home
 from mcps_launcher.diagnosis import diagnose
 from mcps_launcher.install.store import Store

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+
 from mcps_launcher.configuration import Configuration
 from mcps_launcher.enrolment import Enrolment
 from mcps_launcher.places import Places

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
 from mcps_launcher.cli.options import Home, pass_home
 from mcps_launcher.sandbox.process import BackEndUnavailableError
 from mcps_trust.command_line import emit, json_option, progress
+
+if TYPE_CHECKING:
+    from mcps_launcher.sandbox.docker import Docker
 
 __all__ = ["runtime"]
 
@@ -44,9 +50,9 @@ def list_(home: Home, as_json: bool) -> None:
     emit(as_json, {"images": names}, "\n".join(names) or "no runtime image yet")
 
 
-def _engine(home: Home):  # type: ignore[no-untyped-def]  # the SDK is imported only here
+def _engine(home: Home) -> Docker:
     try:
-        from mcps_launcher.sandbox.docker import Docker  # noqa: PLC0415
+        from mcps_launcher.sandbox.docker import Docker
     except ImportError as error:
         raise BackEndUnavailableError(
             "the Docker SDK is not installed", remedy="pip install 'mcps[docker]'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+
 from mcps_launcher.back_ends import choose_back_end
 from mcps_launcher.cli.options import Home, pass_home
 from mcps_launcher.configuration import Configuration

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from mcps_trust.errors import McpsError
 from mcps_trust.model.canonical import canonical_digest

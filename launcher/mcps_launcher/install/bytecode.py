@@ -28,7 +28,7 @@ def script(name: str) -> tuple[str, str]:
 
 def with_script(plan: Plan, name: str) -> Plan:
     """The plan with one of the scripts in it."""
-    from dataclasses import replace  # noqa: PLC0415 - keeps the warm path's imports short
+    from dataclasses import replace
 
     path, text = script(name)
     return replace(plan, operations=(*plan.operations, Data(path, text)))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.tags import Tag, compatible_tags, cpython_tags, platform_tags
+
 from mcps_launcher.install.bytecode import compile_closure
 from mcps_launcher.install.fetch import FetchSettings, fetch_tarballs, fetch_wheels
 from mcps_launcher.install.runtime import Runtime, machine, node_platform
@@ -19,7 +21,6 @@ from mcps_trust.model.digest import Sha256, sha256
 from mcps_trust.model.package_lock import LockedTarball, NodeClosure
 from mcps_trust.model.pylock import LockedWheel, PythonClosure, marker_environment
 from mcps_trust.policy.revoked import Member
-from packaging.tags import Tag, compatible_tags, cpython_tags, platform_tags
 
 __all__ = ["Selection", "install_selection", "members", "select_files"]
 

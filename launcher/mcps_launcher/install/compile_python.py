@@ -8,8 +8,8 @@ is written to stdout behind its path and length.
 import marshal
 import os
 import sys
-from _imp import source_hash
 from _frozen_importlib_external import MAGIC_NUMBER
+from _imp import source_hash
 
 APP = "/app"
 UNCHECKED_HASH = b"\x01\0\0\0"

@@ -14,10 +14,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcps_trust.errors import ConfigurationError
-from mcps_trust.model.digest import Sha256, sha256
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
+
+from mcps_trust.errors import ConfigurationError
+from mcps_trust.model.digest import Sha256, sha256
 
 __all__ = ["NoRuntimeError", "Runtime", "find_runtime", "machine", "stat_identity"]
 

@@ -16,9 +16,10 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from packaging.utils import parse_wheel_filename
+
 from mcps_launcher.install.tree import MAX_FILE_SIZE, BadPackageError, PackageFile, check_path
 from mcps_trust.model.pylock import LockedWheel
-from packaging.utils import parse_wheel_filename
 
 __all__ = ["read_wheel"]
 

@@ -211,7 +211,7 @@ class BwrapProcess:
             ready, _, _ = select.select([self._info], [], [], max(left, 0))
             chunk = os.read(self._info, 4096) if ready else b""
             if not chunk:
-                raise ValueError("bubblewrap did not start")  # noqa: EM101
+                raise ValueError("bubblewrap did not start")
             text += chunk
         return int(json.loads(text)["child-pid"])
 
@@ -228,7 +228,7 @@ class BwrapProcess:
             if self._child.poll() is not None:
                 break
             time.sleep(0.0005)
-        raise ValueError("the program was not started")  # noqa: EM101
+        raise ValueError("the program was not started")
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):

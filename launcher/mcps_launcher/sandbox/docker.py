@@ -26,6 +26,7 @@ import docker
 import docker.errors
 import docker.types
 import requests
+
 from mcps_launcher.sandbox.plan import INNER_UID, Bind, Data, Link, Plan, Tmpfs
 from mcps_launcher.sandbox.process import BackEndUnavailableError, SandboxFailedError, SelfTest
 from mcps_launcher.sandbox.readback import judge, observe
@@ -206,13 +207,13 @@ class DockerProcess:
         )  # fmt: skip
         streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
         attached = client.api.attach_socket(container.id, params=streams)
-        self._socket: socket.socket = attached._sock  # noqa: SLF001 - the SDK gives no other way
+        self._socket: socket.socket = attached._sock
         self._keep = attached
         inner_in, self.stdin = os.pipe()
         self.stdout, inner_out = os.pipe()
         self.stderr, inner_err = os.pipe()
         for work in (
-            lambda: self._wait_for_end(),
+            self._wait_for_end,
             lambda: self._pump_in(inner_in),
             lambda: self._pump_out(inner_out, inner_err),
         ):
@@ -258,7 +259,7 @@ class DockerProcess:
             if found:
                 return int(found[0])
             time.sleep(0.001)
-        raise ValueError("the program was not started")  # noqa: EM101
+        raise ValueError("the program was not started")
 
     def _wait_for_end(self) -> None:
         with contextlib.suppress(*_ERRORS):
@@ -285,7 +286,7 @@ class DockerProcess:
                         if len(buffer) < _HEADER.size:
                             break
                         kind, left = _HEADER.unpack_from(buffer)
-                        target = err if kind == 2 else out  # noqa: PLR2004 - the API's number
+                        target = err if kind == 2 else out
                         del buffer[: _HEADER.size]
                         continue
                     part = bytes(buffer[:left])

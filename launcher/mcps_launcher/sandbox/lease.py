@@ -1,5 +1,7 @@
-"""Unprivileged user ids for sessions that root starts: one each, so that none can signal
-or read another's processes."""
+"""Unprivileged user ids for sessions that root starts.
+
+One each, so that none can signal or read another's processes.
+"""
 
 from __future__ import annotations
 

@@ -62,14 +62,14 @@ def strict_plan(
         Data("/etc/resolv.conf", ""),
         Bind(app, APP),
         *([Bind(bytecode, BYTECODE)] if bytecode is not None else []),
-        Tmpfs("/tmp", _TMP_SIZE),  # noqa: S108 - inside the sandbox
+        Tmpfs("/tmp", _TMP_SIZE),
     ]
     variables = {**_FIXED_ENVIRONMENT, **environment}
     return Plan(
         operations=tuple(operations),
         argv=tuple(argv),
         environment=tuple(sorted(variables.items())),
-        directory="/tmp",  # noqa: S108 - inside the sandbox
+        directory="/tmp",
         resources=permissions.resources,
         seccomp=permissions.seccomp,
         machine=machine,

@@ -8,6 +8,12 @@ import tempfile
 from collections.abc import AsyncIterator
 from typing import Any, BinaryIO, cast
 
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
 from mcps_registry.api.sigstore import error_response
 from mcps_registry.api.static_files import StaticFiles
 from mcps_registry.desk import Desk, role_bodies
@@ -16,11 +22,6 @@ from mcps_trust.errors import McpsError
 from mcps_trust.model import strict_json
 from mcps_trust.model.fields import FieldError, Fields
 from mcps_trust.model.submission import MAX_TOTAL, BadSubmissionError, unpack
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 __all__ = ["RESIGN_EVERY", "make_application"]
 
@@ -57,7 +58,7 @@ def make_application(
             with tempfile.SpooledTemporaryFile(_SPOOL) as file:
                 await _receive(request, file, MAX_TOTAL)
                 file.seek(0)
-                submission = await run_in_threadpool(unpack, cast(BinaryIO, file))
+                submission = await run_in_threadpool(unpack, cast("BinaryIO", file))
             item = await run_in_threadpool(desk.submit, submission, utc_now())
         return JSONResponse(item, status_code=201)
 

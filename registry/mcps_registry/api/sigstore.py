@@ -11,16 +11,17 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
 from mcps_registry.sigstore.authority import utc_now
 from mcps_registry.sigstore.instance import Instance
 from mcps_registry.sigstore.tokens import DevelopmentIssuer, TokenChecker, TokenRefusedError
 from mcps_trust.errors import McpsError, UntrustedDataError
 from mcps_trust.model import strict_json
 from mcps_trust.model.fields import Fields
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 __all__ = ["sigstore_routes"]
 
@@ -158,7 +159,7 @@ class TokenSubject:
     @staticmethod
     def read(token: str) -> str:
         """``email`` or ``sub``, unverified: `TokenChecker` verifies the token afterwards."""
-        import jwt  # noqa: PLC0415 - only the second form needs it
+        import jwt
 
         claims = jwt.decode(token, options={"verify_signature": False})
         return str(claims.get("email") or claims.get("sub") or "")

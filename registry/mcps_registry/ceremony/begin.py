@@ -8,6 +8,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from tuf.api.metadata import Metadata, TargetFile, Targets
+from tuf.api.serialization.json import JSONSerializer
+
 from mcps_registry.ceremony.holders import Holder, generate, make_holders, signer
 from mcps_registry.configuration import (
     PRIVATE_INSTANCE,
@@ -23,8 +26,6 @@ from mcps_trust.locked_file import make_private_directory, write_atomically
 from mcps_trust.model import strict_json
 from mcps_trust.model.approval import Approver, Approvers
 from mcps_trust.model.revocation import Reinstatements, Revocations
-from tuf.api.metadata import Metadata, TargetFile, Targets
-from tuf.api.serialization.json import JSONSerializer
 
 __all__ = ["AlreadyARegistryError", "begin"]
 
@@ -36,7 +37,7 @@ class AlreadyARegistryError(ConfigurationError):
     advice = "choose an empty folder: keys are never overwritten"
 
 
-def begin(  # noqa: PLR0913 - every one is a choice of the administrator's
+def begin(
     folder: RegistryFolder,
     configuration: RegistryConfiguration,
     *,

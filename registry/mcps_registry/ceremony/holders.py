@@ -12,10 +12,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from securesystemslib.signer import CryptoSigner
+
 from mcps_registry.ceremony.key_file import KeyFile, new_salt
 from mcps_trust.locked_file import make_private_directory
 from mcps_trust.model.names import parse_segment
-from securesystemslib.signer import CryptoSigner
 
 __all__ = ["ONLINE", "Holder", "find_key", "make_holders", "offline_folders", "signer"]
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
 from mcps_trust.errors import NotPermittedError, StorageError, UntrustedDataError
 from mcps_trust.model import strict_json
 from mcps_trust.model.fields import Fields

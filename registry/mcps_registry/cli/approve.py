@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+
 from mcps_registry.access import Access
 from mcps_registry.cli.options import (
     key_signer,
@@ -89,7 +90,7 @@ __all__ = ["approve", "reject"]
 @click.option("--yes", is_flag=True, help="Do not ask before signing.")
 @passphrase_option
 @json_option
-def approve(  # noqa: PLR0917 - one parameter for each option
+def approve(
     release: str,
     where: str,
     keys: Path,

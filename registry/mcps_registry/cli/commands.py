@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import click
+
 from mcps_registry.cli.approve import approve, reject
 from mcps_registry.cli.init import init
 from mcps_registry.cli.namespace import namespace
-from mcps_registry.cli.revoke import reinstate, revoke
 from mcps_registry.cli.review import review
+from mcps_registry.cli.revoke import reinstate, revoke
 from mcps_registry.cli.serve import refresh, serve
 from mcps_registry.cli.status import fsck, status
 from mcps_registry.cli.team import team

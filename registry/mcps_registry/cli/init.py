@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+
 from mcps_registry.ceremony.begin import begin
 from mcps_registry.configuration import RegistryConfiguration, RegistryFolder
 from mcps_registry.sigstore.tokens import Issuer
@@ -61,7 +62,7 @@ __all__ = ["init"]
     help="One passphrase for every holder; without it, each is asked for.",
 )
 @json_option
-def init(  # noqa: PLR0917 - one parameter for each option
+def init(
     folder: Path,
     url: str,
     name: str,

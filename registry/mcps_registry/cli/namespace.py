@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
 from mcps_registry.configuration import PRIVATE_INSTANCE, RegistryFolder
 from mcps_registry.desk import open_desk
 from mcps_trust.command_line import emit, json_option
@@ -41,9 +42,7 @@ def namespace() -> None:
     "--subject", required=True, help="Email or URI, exactly, or with * within one segment of it."
 )
 @json_option
-def allow(  # noqa: PLR0917 - one parameter for each option
-    name: str, folder: Path, instance: str, issuer: str, subject: str, as_json: bool
-) -> None:
+def allow(name: str, folder: Path, instance: str, issuer: str, subject: str, as_json: bool) -> None:
     """Let an identity publish under NAMESPACE.
 
     \b

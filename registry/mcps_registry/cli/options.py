@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from securesystemslib.signer import CryptoSigner
+
 from mcps_registry.access import Access, open_access
 from mcps_registry.ceremony.holders import find_key, signer
 from mcps_trust.command_line import read_passphrase
-from securesystemslib.signer import CryptoSigner
 
 __all__ = ["key_signer", "keys_option", "passphrase_option", "registry_access", "registry_option"]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from mcps_registry.cli.options import passphrase_option, registry_access, registry_option
 from mcps_registry.review.examine import Examined, examine
 from mcps_registry.review.index_comparison import compare_with_index
@@ -48,7 +49,7 @@ def list_(where: str, passphrase_file: Path | None, as_json: bool) -> None:
 @click.option("--no-index", is_flag=True, help="Do not ask a package index now.")
 @passphrase_option
 @json_option
-def show(  # noqa: PLR0917 - one parameter for each option
+def show(
     release: str,
     where: str,
     index_pypi: str,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+
 from mcps_registry.cli.options import (
     key_signer,
     keys_option,
@@ -38,7 +39,7 @@ __all__ = ["reinstate", "revoke"]
 )
 @passphrase_option
 @json_option
-def revoke(  # noqa: PLR0917 - one parameter for each option
+def revoke(
     kind: str,
     match: str,
     where: str,
@@ -89,7 +90,7 @@ def revoke(  # noqa: PLR0917 - one parameter for each option
 @click.option("--reason", required=True, help="Why it holds no longer.")
 @passphrase_option
 @json_option
-def reinstate(  # noqa: PLR0917 - one parameter for each option
+def reinstate(
     revocation: str,
     where: str,
     keys: Path,

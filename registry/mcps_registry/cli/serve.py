@@ -10,6 +10,8 @@ import click
 import uvicorn
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.routing import Route
+
 from mcps_registry.api.application import RESIGN_EVERY, make_application
 from mcps_registry.api.sigstore import sigstore_routes
 from mcps_registry.ceremony.holders import ONLINE, find_key
@@ -21,7 +23,6 @@ from mcps_registry.sigstore.tokens import DevelopmentIssuer, TokenChecker
 from mcps_trust.command_line import emit, json_option, progress, read_passphrase
 from mcps_trust.errors import ConfigurationError
 from mcps_trust.http import HttpSettings
-from starlette.routing import Route
 
 __all__ = ["refresh", "serve"]
 
@@ -50,7 +51,7 @@ class NotLoopbackError(ConfigurationError):
     help="How often the timestamp is signed again.",
 )
 @passphrase_option
-def serve(  # noqa: PLR0917 - one parameter for each option
+def serve(
     folder: Path,
     host: str,
     port: int,

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 import sqlalchemy as sa
+from tuf.api.metadata import Metadata
+
 from mcps_registry.ceremony.holders import offline_folders
 from mcps_registry.configuration import RegistryFolder
 from mcps_registry.desk import open_desk
@@ -15,7 +17,6 @@ from mcps_registry.store.database import connect, reading, tables
 from mcps_trust.command_line import emit, json_option
 from mcps_trust.errors import UntrustedDataError
 from mcps_trust.model.digest import sha256
-from tuf.api.metadata import Metadata
 
 __all__ = ["fsck", "status"]
 

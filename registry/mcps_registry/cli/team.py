@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from tuf.api.metadata import Metadata, Targets
+
 from mcps_registry.access import Access
 from mcps_registry.ceremony.holders import signer
 from mcps_registry.ceremony.key_file import KeyFile
@@ -34,7 +36,6 @@ from mcps_trust.model.names import (
     parse_alias,
     parse_team,
 )
-from tuf.api.metadata import Metadata, Targets
 
 __all__ = ["team"]
 
@@ -66,7 +67,7 @@ def team() -> None:
 )
 @passphrase_option
 @json_option
-def create(  # noqa: PLR0917 - one parameter for each option
+def create(
     name: str, where: str, keys: Path, new_keys: Path, passphrase_file: Path | None, as_json: bool
 ) -> None:
     """Make a team, with a key of its own. Signed with IT's key.
@@ -139,7 +140,7 @@ def list_(where: str, passphrase_file: Path | None, as_json: bool) -> None:
 @keys_option
 @passphrase_option
 @json_option
-def allow(  # noqa: PLR0917 - one parameter for each option
+def allow(
     name: str,
     alias: str,
     entry: str,
@@ -188,7 +189,7 @@ def allow(  # noqa: PLR0917 - one parameter for each option
 @keys_option
 @passphrase_option
 @json_option
-def deny(  # noqa: PLR0917 - one parameter for each option
+def deny(
     name: str, alias: str, where: str, keys: Path, passphrase_file: Path | None, as_json: bool
 ) -> None:
     """Take ALIAS off a team's allow-list. Signed with the team's key.

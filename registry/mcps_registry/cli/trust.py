@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+
 from mcps_registry.cli.options import (
     key_signer,
     keys_option,

@@ -6,8 +6,8 @@ from mcps_trust.errors import NotPermittedError
 from mcps_trust.model import strict_json
 from mcps_trust.model.allow_list import AllowList
 from mcps_trust.model.approval import Approvers
-from mcps_trust.model.names import SEGMENT, EntryPath, allow_list_path
 from mcps_trust.model.entry import Entry
+from mcps_trust.model.names import SEGMENT, EntryPath, allow_list_path
 from mcps_trust.model.revocation import Reinstatements, Revocations
 
 __all__ = ["NoSuchTargetError", "RevocationDroppedError", "check_content"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from mcps_registry.lanes.roles import expiry
-from mcps_trust.errors import UntrustedDataError
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import Key, Signer
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, TargetFile, Targets
 from tuf.api.serialization.json import JSONSerializer
+
+from mcps_registry.lanes.roles import expiry
+from mcps_trust.errors import UntrustedDataError
 
 __all__ = ["NotSignedByThisKeyError", "next_version"]
 

@@ -15,13 +15,6 @@ from datetime import datetime
 from pathlib import Path
 
 import sqlalchemy as sa
-from mcps_registry.lanes.content import check_content
-from mcps_registry.lanes.roles import delegator_of, expiry, is_bin
-from mcps_registry.store.database import reading, tables, writing
-from mcps_trust.clock import format_time
-from mcps_trust.errors import NotPermittedError, UntrustedDataError
-from mcps_trust.locked_file import exclusive, make_private_directory, write_atomically
-from mcps_trust.model.digest import sha256
 from securesystemslib.signer import Signer
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (
@@ -36,6 +29,14 @@ from tuf.api.metadata import (
 )
 from tuf.api.serialization import DeserializationError
 from tuf.api.serialization.json import JSONSerializer
+
+from mcps_registry.lanes.content import check_content
+from mcps_registry.lanes.roles import delegator_of, expiry, is_bin
+from mcps_registry.store.database import reading, tables, writing
+from mcps_trust.clock import format_time
+from mcps_trust.errors import NotPermittedError, UntrustedDataError
+from mcps_trust.locked_file import exclusive, make_private_directory, write_atomically
+from mcps_trust.model.digest import sha256
 
 __all__ = ["ISSUED_FIELD", "Repository", "RoleRefusedError", "VersionConflictError"]
 
@@ -282,7 +283,7 @@ class Repository:
             check_content(path, data, self.target(path))
 
     def _may_sign(self, role: str, path: str) -> bool:
-        top = path.split("/")[0]
+        top = path.split("/", maxsplit=1)[0]
         if role == "targets":
             return top == "trust"
         if role.startswith("team-"):
@@ -348,7 +349,7 @@ class Repository:
             return list(connection.execute(sa.select(tables.roles.c.role).distinct()).scalars())
 
     def _target_info(self, path: str) -> TargetFile | None:
-        match path.split("/")[0]:
+        match path.split("/", maxsplit=1)[0]:
             case "trust":
                 role = "targets"
             case "teams":

@@ -30,8 +30,8 @@ __all__ = [
     "expiry",
     "initial_roles",
     "is_bin",
-    "team_role",
     "team_delegation",
+    "team_role",
 ]
 
 BIN_PREFIX = "bin"

@@ -8,8 +8,8 @@ registry is asked over HTTP. The environment does not steer either.
 
 from __future__ import annotations
 
-import pwd
 import os
+import pwd
 import subprocess
 import tempfile
 import tomllib
@@ -23,7 +23,7 @@ from mcps_trust.http import Http, HttpSettings
 from mcps_trust.model import strict_json
 from mcps_trust.model.entry import Artifacts
 from mcps_trust.model.package_lock import LockedTarball, NodeClosure
-from mcps_trust.model.pylock import LockedWheel, PythonClosure
+from mcps_trust.model.pylock import PythonClosure
 
 __all__ = ["IndexUnavailableError", "compare_with_index"]
 
@@ -90,7 +90,7 @@ def _ask_pypi(wanted: Sequence[tuple[str, str]], index: str) -> set[tuple[str, s
 
 
 def _run_uv(wanted: Sequence[tuple[str, str]], index: str) -> set[tuple[str, str]] | None:
-    from uv import find_uv_bin  # noqa: PLC0415 - only reviews need it
+    from uv import find_uv_bin
 
     with tempfile.TemporaryDirectory(prefix="mcps-review-") as folder:
         requirements = Path(folder) / "requirements.in"

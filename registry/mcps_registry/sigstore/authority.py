@@ -17,6 +17,7 @@ from cryptography.hazmat.asn1 import encode_der
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+
 from mcps_trust.model.identity import CLAIMS
 
 __all__ = ["Authority", "Subject", "self_signed", "timestamping_certificate"]

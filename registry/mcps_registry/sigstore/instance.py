@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
 from mcps_registry.sigstore.authority import Authority, self_signed, timestamping_certificate
 from mcps_registry.sigstore.log import TransparencyLog, log_id
 from mcps_registry.sigstore.timestamp import TimestampAuthority

@@ -17,6 +17,7 @@ from typing import Any
 import rfc8785
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from mcps_registry.sigstore.tree import MerkleTree, leaf_hash
 from mcps_trust.errors import StorageError
 from mcps_trust.locked_file import make_private_directory, write_atomically

@@ -11,6 +11,7 @@ from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
 from mcps_trust.errors import UntrustedDataError
 
 __all__ = ["BadTimestampRequestError", "TimestampAuthority"]
@@ -42,13 +43,13 @@ class TimestampAuthority:
         """
         try:
             if len(request) > _MAX_REQUEST:
-                raise ValueError("too large")  # noqa: TRY301 - one translation for all of it
+                raise ValueError("too large")
             query = tsp.TimeStampReq.load(request, strict=True)
             imprint = query["message_imprint"]
             algorithm = imprint["hash_algorithm"]["algorithm"].native
             digest = imprint["hashed_message"].native
             if algorithm != "sha256" or len(digest) != hashlib.sha256().digest_size:
-                raise ValueError("not a SHA-256")  # noqa: TRY301
+                raise ValueError("not a SHA-256")
             nonce, wants_certificate = query["nonce"].native, bool(query["cert_req"].native)
         except (ValueError, TypeError) as error:
             raise BadTimestampRequestError("not a timestamp request", found=str(error)) from error

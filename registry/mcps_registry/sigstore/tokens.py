@@ -17,6 +17,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
+
 from mcps_registry.sigstore.authority import Subject
 from mcps_trust.errors import McpsError, NotPermittedError
 from mcps_trust.http import Http, HttpSettings

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+
 from mcps_trust.errors import StorageError
 
 __all__ = ["DatabaseError", "connect", "reading", "tables", "writing"]

@@ -89,7 +89,7 @@ def parse_closure(package: ReleasePackage, data: bytes) -> PythonClosure | NodeC
 def _verify(
     bundle: bytes, identities: Sequence[PublisherIdentity], trusted_roots: Mapping[str, bytes]
 ) -> tuple[Proof, bytes]:
-    from mcps_trust.bundle.verify import (  # noqa: PLC0415 - costs a fifth of a second
+    from mcps_trust.bundle.verify import (
         SignerNotTrustedError,
         verify_bundle,
     )

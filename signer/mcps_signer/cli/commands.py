@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+
 from mcps_signer.cli.init import init
 from mcps_signer.cli.inspect import inspect_bundle, verify
 from mcps_signer.cli.lock import capture_tools, lock

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import tomli_w
+
 from mcps_signer.closure.source import Source
 from mcps_signer.release import starter_permissions
 from mcps_trust.command_line import emit, json_option

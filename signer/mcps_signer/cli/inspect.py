@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
 from mcps_signer.cli.options import find_instance
 from mcps_trust.bundle.parse import parse_bundle
 from mcps_trust.bundle.verify import verify_bundle
@@ -36,7 +37,7 @@ _bundle_argument = click.argument(
     help="Its root metadata.",
 )
 @json_option
-def verify(  # noqa: PLR0917 - one parameter for each option
+def verify(
     bundle: Path, issuer: str, subject: str, instance: str, trusted_root: Path | None,
     registry: str, registry_root: Path | None, as_json: bool,
 ) -> None:  # fmt: skip

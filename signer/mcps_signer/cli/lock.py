@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
 from mcps_signer.cli.options import (
     before_option,
     before_time,

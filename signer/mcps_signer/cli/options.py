@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
 from mcps_launcher.install.fetch import FetchSettings
 from mcps_signer.sign import Instance, public_instance
 from mcps_trust.clock import format_time
@@ -63,7 +64,7 @@ def fetch_settings(cache: Path | None, registry: str = "") -> FetchSettings:
 
 def find_instance(name: str, registry: str, root: Path | None, *, yes: bool) -> Instance:
     """The Sigstore instance to sign with; asks before a public one."""
-    from mcps_signer.registry_client import registry_instance  # noqa: PLC0415 - imports TUF
+    from mcps_signer.registry_client import registry_instance
 
     if name == "public":
         if not yes:

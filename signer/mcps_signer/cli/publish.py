@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from mcps_launcher.install.fetch import FetchSettings
 from mcps_signer.cli.options import (
     before_option,
@@ -57,7 +58,7 @@ _carry_option = click.option(
 @index_option
 @signing_options
 @json_option
-def sign(  # noqa: PLR0917 - one parameter for each option
+def sign(
     folder: Path, output: Path, cache: Path | None, before: str, index: str, registry: str,
     registry_root: Path | None, instance: str, identity_token: Path | None, yes: bool,
     as_json: bool,
@@ -86,7 +87,7 @@ def sign(  # noqa: PLR0917 - one parameter for each option
 @_carry_option
 @signing_options
 @json_option
-def publish(  # noqa: PLR0917 - one parameter for each option
+def publish(
     folder: Path, cache: Path | None, before: str, index: str, carry: str, registry: str,
     registry_root: Path | None, instance: str, identity_token: Path | None, yes: bool,
     as_json: bool,
@@ -128,7 +129,7 @@ def publish(  # noqa: PLR0917 - one parameter for each option
 @_carry_option
 @signing_options
 @json_option
-def endorse(  # noqa: PLR0917 - one parameter for each option
+def endorse(
     names: tuple[str, ...], index_file: Path, checked: tuple[str, ...], cache: Path | None,
     before: str, index: str, carry: str, registry: str, registry_root: Path | None, instance: str,
     identity_token: Path | None, yes: bool, as_json: bool,

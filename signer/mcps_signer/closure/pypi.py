@@ -1,6 +1,6 @@
 """Lock a Python package: uv resolves, and what it found is narrowed and written anew.
 
-Wheels only, for CPython 3.11–3.14 on Linux, x86_64 and aarch64; every dependency that any
+Wheels only, for CPython 3.11 to 3.14 on Linux, x86_64 and aarch64; every dependency that any
 of these needs. The same input and date give the same bytes.
 """
 
@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+from packaging.markers import Marker
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import parse_wheel_filename
+
 from mcps_signer.closure.source import Locked, Source
 from mcps_signer.closure.tools import ResolverFailedError, run_uv
 from mcps_trust.errors import UntrustedDataError
 from mcps_trust.model.pylock import PythonClosure, marker_environment
-from packaging.markers import Marker
-from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import parse_wheel_filename
 
 __all__ = ["MACHINES", "PLATFORMS", "PYTHONS", "lock_pypi"]
 

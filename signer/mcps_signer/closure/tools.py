@@ -8,8 +8,9 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mcps_trust.errors import UnavailableError
 from uv import find_uv_bin
+
+from mcps_trust.errors import UnavailableError
 
 __all__ = ["ResolverFailedError", "run_npm", "run_uv"]
 

@@ -23,7 +23,7 @@ class NotCanonicalError(UntrustedDataError):
     advice = "integers beyond 2^53 are read differently by different languages: use a string"
 
 
-def canonical(value: Any) -> bytes:  # noqa: ANN401 - JSON is any value
+def canonical(value: Any) -> bytes:
     """The RFC 8785 bytes of a JSON value.
 
     Raises:
@@ -35,7 +35,7 @@ def canonical(value: Any) -> bytes:  # noqa: ANN401 - JSON is any value
         raise NotCanonicalError("the value has no canonical form", found=str(error)) from error
 
 
-def canonical_digest(value: Any) -> Sha256:  # noqa: ANN401
+def canonical_digest(value: Any) -> Sha256:
     """SHA-256 over `canonical`.
 
     Raises:

@@ -59,7 +59,7 @@ class Fields:
             found=text if len(text) <= 100 else text[:97] + "...",
         )
 
-    def take(self, key: str) -> Any:  # noqa: ANN401 - JSON is any value
+    def take(self, key: str) -> Any:
         """The value of a required key, whatever it is."""
         if key not in self._value:
             raise FieldError(f"{self.where}.{key} is missing")

@@ -13,10 +13,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from packaging.errors import ExceptionGroup
+from packaging.errors import ExceptionGroup  # noqa: A004 - packaging raises its own
 from packaging.markers import Environment
-from packaging.pylock import PackageWheel, Pylock, PylockUnsupportedVersionError
-from packaging.pylock import PylockSelectError, PylockValidationError
+from packaging.pylock import (
+    PackageWheel,
+    Pylock,
+    PylockSelectError,
+    PylockUnsupportedVersionError,
+    PylockValidationError,
+)
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
@@ -151,7 +156,7 @@ def _selected(chosen: Iterable[tuple[object, object]]) -> Iterable[LockedWheel]:
     for package, wheel in chosen:
         if not isinstance(wheel, PackageWheel):  # parse() has refused everything else
             msg = "a lock that holds only wheels selected something else"
-            raise RuntimeError(msg)
+            raise TypeError(msg)
         yield _locked(package.name, str(package.version), wheel)  # type: ignore[attr-defined]  # select() types it loosely
 
 

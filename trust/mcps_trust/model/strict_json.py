@@ -69,7 +69,7 @@ class UnpairedSurrogateError(UntrustedDataError):
     code = "json-unpaired-surrogate"
 
 
-def loads(data: bytes, *, limit: int = _DEFAULT_LIMIT) -> Any:  # noqa: ANN401 - JSON is any value
+def loads(data: bytes, *, limit: int = _DEFAULT_LIMIT) -> Any:
     """Read one JSON document.
 
     Args:
@@ -113,7 +113,7 @@ def dumps(value: object) -> bytes:
     return text.encode("utf-8") + b"\n"
 
 
-def loads_canonical(data: bytes, *, limit: int = _DEFAULT_LIMIT) -> Any:  # noqa: ANN401
+def loads_canonical(data: bytes, *, limit: int = _DEFAULT_LIMIT) -> Any:
     """Read one of our own formats, which must be spelled as `dumps` spells it.
 
     Raises:

@@ -57,11 +57,22 @@ sendmmsg sendmsg sendto setsockopt shutdown
 """
 _OTHER = "getrandom ioctl"
 
-_COMMON = frozenset(" ".join((_FILES, _MEMORY, _PROCESSES, _TIME, _WAITING, _OTHER)).split())
+_COMMON = frozenset(f"{_FILES} {_MEMORY} {_PROCESSES} {_TIME} {_WAITING} {_OTHER}".split())
 _WITH_SOCKETS = _COMMON | frozenset(_SOCKETS.split())
 _STRICT_SOCKETS = frozenset(
-    "getpeername getsockname getsockopt recvfrom recvmmsg recvmsg sendmmsg sendmsg sendto "
-    "setsockopt shutdown".split()
+    [
+        "getpeername",
+        "getsockname",
+        "getsockopt",
+        "recvfrom",
+        "recvmmsg",
+        "recvmsg",
+        "sendmmsg",
+        "sendmsg",
+        "sendto",
+        "setsockopt",
+        "shutdown",
+    ]
 )
 
 ALLOWED: Mapping[SeccompTier, frozenset[str]] = MappingProxyType(
