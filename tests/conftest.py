@@ -1,4 +1,4 @@
-"""What all tests share: worlds made once, with real parts."""
+"""What all tests share: see `worlds` for the fixtures."""
 
 from __future__ import annotations
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
+from mcps_launcher.cli.run import ManagedHomeError
 from mcps_launcher.configuration import Configuration
 from mcps_launcher.enrolment import Enrolment
 from mcps_launcher.places import Places
 from mcps_launcher.resolve import Resolver
-from mcps_trust.errors import NotPermittedError
 
 __all__ = ["Home", "home_option", "pass_home", "say"]
 
@@ -20,12 +20,6 @@ home_option = click.option(
     "--home", type=click.Path(path_type=Path, file_okay=False), default=None,
     help="Keep everything in this folder; not on managed hosts.",
 )  # fmt: skip
-
-
-class ManagedHomeError(NotPermittedError):
-    """On a managed host nobody chooses which enrolment holds."""
-
-    code = "managed-home"
 
 
 class Home:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from mcps_launcher.configuration import MANAGED
 from mcps_launcher.places import Places
 from mcps_launcher.session import (
     ServerEndedError,
@@ -12,11 +13,26 @@ from mcps_launcher.session import (
     answer_refusal,
     run_session,
 )
-from mcps_trust.errors import InternalError, McpsError
+from mcps_trust.errors import InternalError, McpsError, NotPermittedError
 
-__all__ = ["run_plain"]
+__all__ = ["ManagedHomeError", "run_in_home", "run_plain"]
 
 _INTERRUPTED = 130
+
+
+class ManagedHomeError(NotPermittedError):
+    """On a managed host nobody chooses which enrolment holds."""
+
+    code = "managed-home"
+
+
+def run_in_home(alias: str, home: Path | None) -> int:
+    """As `run_plain`, in a folder of the user's choice; not on managed hosts."""
+    if home is not None and MANAGED.exists():
+        error = ManagedHomeError("this host is managed: --home is not for it")
+        sys.stderr.write(f"error [{error.code}]: {error}\n")
+        return error.exit_code
+    return run_plain(alias, home)
 
 
 def run_plain(alias: str, home: Path | None) -> int:

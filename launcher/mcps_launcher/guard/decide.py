@@ -352,6 +352,11 @@ class Guard:
         self._held = [call for call in self._held if era_of(call) != era]
         return [*actions, *(action for call in held for action in self._decide_call(call, era))]
 
+    @property
+    def holds_calls(self) -> bool:
+        """Whether calls wait for the guard's own list of tools."""
+        return bool(self._held)
+
     def in_flight(self) -> list[Id]:
         """Requests of the host's that have no answer yet."""
         return [*self._pending, *(call.id for call in self._held if call.id is not None)]

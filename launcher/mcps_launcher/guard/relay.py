@@ -143,7 +143,7 @@ class Relay:
                 else:
                     host_open = False
                     close_deadline = time.monotonic() + self.grace
-            if not host_open and not self._to_server.size:
+            if not host_open and not self._to_server.size and not self.guard.holds_calls:
                 self._close_server_input()
             if self._to_host.broken:
                 return RelayEnd("host")

@@ -108,12 +108,14 @@ class Plan:
         ]
 
     def digest(self, back_end: Mapping[str, str]) -> Sha256:
-        """The digest of this plan on a back end of that description."""
+        """The digest of this plan on a back end of that description.
+
+        Variables are left out: their names stand in the decision's permissions, and their
+        values come from the environment of each start.
+        """
         document: dict[str, Any] = {
             "operations": [[type(op).__name__, *_values(op)] for op in self.operations],
             "argv": list(self.argv),
-            # Values come from the environment of each start; names are what was granted.
-            "environment": [name for name, _ in self.environment],
             "directory": self.directory,
             "resources": self.resources.to_dict(),
             "seccomp": self.seccomp,

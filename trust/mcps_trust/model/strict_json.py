@@ -153,20 +153,21 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, 
 
 
 def _check_depth(value: object) -> None:
-    level: list[object] = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [child for node in level for child in _children(node)]
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in _containers(node)]
         if not level:
             return
     raise TooDeepError("the document is nested too deeply", expected=f"at most {MAX_DEPTH} levels")
 
 
-def _children(node: object) -> list[object]:
+def _containers(node: object) -> list[object]:
+    children: list[object] = []
     if isinstance(node, dict):
-        return list(node.values())
-    if isinstance(node, list):
-        return node
-    return []
+        children = list(node.values())
+    elif isinstance(node, list):
+        children = node
+    return [child for child in children if isinstance(child, dict | list)]
 
 
 def _check_surrogates(value: object) -> None:
