@@ -60,7 +60,7 @@ from mcps_trust.model.identity import PublisherIdentity
 from mcps_trust.model.names import Alias, EntryPath, TeamId, allow_list_path, parse_team
 from mcps_trust.model.permissions import Permissions
 from mcps_trust.model.pylock import PythonClosure
-from mcps_trust.model.revocation import Revocation, Revocations
+from mcps_trust.model.revocation import Kind, Revocation, Revocations
 from mcps_trust.model.server_json import ServerJson
 from mcps_trust.model.statement import Closure, ReleasePackage, ReleaseStatement, Run
 from wheels import write_lock, write_wheel
@@ -234,7 +234,7 @@ class World:
         )
         self.publish_role(team_role(TEAM), {target: new.to_bytes()})
 
-    def revoke(self, kind: str, match: str) -> str:
+    def revoke(self, kind: Kind, match: str) -> str:
         """Revoke; gives the id."""
         path = "revoked/list.json"
         old = Revocations.parse(self.desk.repository.target(path) or b"")
@@ -244,7 +244,7 @@ class World:
             id=identity,
             kind=kind,
             match=match,
-            reason="a test",  # type: ignore[arg-type]
+            reason="a test",
             since=datetime(1970, 1, 1, tzinfo=UTC),
             time=now,
         )

@@ -16,6 +16,7 @@ from mcps_trust.audit.verify import verify_audit
 from mcps_trust.errors import McpsError
 from mcps_trust.model.digest import Sha256
 from mcps_trust.model.permissions import EnvironmentVariable, Permissions
+from mcps_trust.model.revocation import Kind
 from wheels import sha256
 from worlds import ECHO_SERVER, INITIALIZE, NAMESPACE, Host, World, call, request
 
@@ -107,7 +108,7 @@ def test_a_changed_byte_of_the_installed_closure_is_noticed(world: World, host: 
 
 
 @pytest.mark.parametrize("kind", ["digest", "signer", "publisher", "package", "artifact"])
-def test_a_revocation_of_any_kind_stops_the_next_start(own_world: World, kind: str) -> None:
+def test_a_revocation_of_any_kind_stops_the_next_start(own_world: World, kind: Kind) -> None:
     own_world.serve("echo")
     host = own_world.host("host")
     decision = host.resolve("echo")

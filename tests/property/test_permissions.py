@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +21,7 @@ from mcps_trust.policy.intersection import missing, narrow, within
 NAMES = st.sampled_from(["ALPHA", "BETA", "GAMMA"])
 
 
-def _unique(items: st.SearchStrategy, key: str) -> st.SearchStrategy:  # type: ignore[type-arg]
+def _unique(items: st.SearchStrategy[Any], key: str) -> st.SearchStrategy[Any]:
     return st.lists(items, max_size=3, unique_by=lambda item: getattr(item, key)).map(
         lambda found: tuple(sorted(found, key=str))
     )

@@ -153,7 +153,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, 
 
 
 def _check_depth(value: object) -> None:
-    level = [value] if isinstance(value, dict | list) else []
+    level: list[object] = [value] if isinstance(value, dict | list) else []
     for _ in range(MAX_DEPTH):
         level = [child for node in level for child in _containers(node)]
         if not level:
