@@ -50,7 +50,7 @@ from mcps_signer.release import Release
 from mcps_signer.sign import Instance as SigningInstance
 from mcps_signer.sign import sign_release
 from mcps_trust.bundle.approvals import sign_approval
-from mcps_trust.http import HttpSettings
+from mcps_trust.http_settings import HttpSettings
 from mcps_trust.model.allow_list import Allowed, AllowList, Tightening
 from mcps_trust.model.approval import ApprovalStatement
 from mcps_trust.model.decision import LaunchDecision

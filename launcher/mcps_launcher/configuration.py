@@ -6,14 +6,13 @@ folder has the user's ``config.toml``. Neither can name a server or a command.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
 from mcps_launcher.places import Places
 from mcps_trust.errors import ConfigurationError, McpsError
-from mcps_trust.http import SYSTEM_CA_FILE, HttpSettings
+from mcps_trust.http_settings import SYSTEM_CA_FILE, HttpSettings
 from mcps_trust.model import strict_json
 from mcps_trust.model.digest import Sha256, sha256
 from mcps_trust.model.fields import Fields
@@ -77,6 +76,10 @@ class Configuration:
 
     @classmethod
     def _read(cls, path: Path) -> Self:
+        if not path.exists():
+            return cls()
+        import tomllib  # costs 9 ms, and most hosts have no file
+
         try:
             fields = Fields(tomllib.loads(path.read_text("utf-8")), str(path))
             network = fields.optional("http", fields.object)
@@ -98,8 +101,6 @@ class Configuration:
             for part in (network, index, fields):
                 if part is not None:
                     part.done()
-        except FileNotFoundError:
-            return cls()
         except (OSError, ValueError, McpsError) as error:
             raise BadConfigurationError(f"{path} is not valid", found=str(error)) from error
         return configuration

@@ -46,6 +46,7 @@ class Kept:
 
     def __init__(self, places: Places) -> None:
         self._folder = make_private_directory(places.kept)
+        self._timestamp = places.registry / "metadata" / "timestamp.json"
 
     # decisions and their payloads
 
@@ -96,7 +97,7 @@ class Kept:
         """
         place = self._folder / "revocations.json"
         try:
-            return Revocations.parse(place.read_bytes())
+            return Revocations.parse_union(place.read_bytes())
         except FileNotFoundError:
             return Revocations()
         except (OSError, McpsError) as error:
@@ -111,6 +112,33 @@ class Kept:
         if union != old:
             write_atomically(self._folder / "revocations.json", union.to_bytes())
         return union
+
+    def is_latest(self, decision: LaunchDecision) -> bool:
+        """Whether nothing newer was seen than what a decision rests on.
+
+        Raises:
+            KeptDamagedError: the revocations seen so far cannot be read.
+        """
+        try:
+            cached = self._timestamp.read_bytes()
+        except OSError:
+            return False
+        return (
+            sha256(cached) == decision.metadata.timestamp_sha256
+            and sha256(self.revocations().to_bytes()) == decision.revocations
+        )
+
+    # installed closures
+
+    def manifest(self, key: Sha256) -> str | None:
+        """What `stat` said of the closure in the store under `key` when it was installed."""
+        with contextlib.suppress(OSError):
+            return (self._folder / f"manifest-{key}").read_text("ascii")
+        return None
+
+    def keep_manifest(self, key: Sha256, manifest: Sha256) -> None:
+        """Remember what a closure looked like when it was installed."""
+        write_atomically(self._folder / f"manifest-{key}", manifest.encode())
 
     # time
 
@@ -128,6 +156,12 @@ class Kept:
                     expected=f"after {format_time(seen)}",
                     found=format_time(now),
                 )
+
+    def latest_time(self) -> datetime | None:
+        """The latest time that the registry has signed, as far as this host has seen."""
+        with contextlib.suppress(OSError, ValueError):
+            return parse_time((self._folder / "latest-time").read_text("ascii").strip())
+        return None
 
     def saw_time(self, issued: datetime) -> None:
         """Remember the latest time that was signed."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 from mcps_launcher.configuration import Configuration
@@ -19,11 +19,11 @@ from mcps_launcher.install.closure import install_selection, members, select_fil
 from mcps_launcher.install.fetch import FetchSettings
 from mcps_launcher.install.runtime import NoRuntimeError, Runtime, find_runtime
 from mcps_launcher.install.start import start_plan
-from mcps_launcher.install.store import Installed, Store, manifest
-from mcps_launcher.kept import Kept
+from mcps_launcher.install.store import Installed, Store, StoreChangedError, manifest
+from mcps_launcher.kept import CLOCK_SLACK, Kept
 from mcps_launcher.places import Places
 from mcps_launcher.sandbox.process import BackEnd
-from mcps_launcher.warm import check_freeze
+from mcps_launcher.warm import OFFLINE_TIERS, check_freeze
 from mcps_trust.bundle.approvals import valid_approvers
 from mcps_trust.bundle.parse import MAX_BUNDLE, parse_bundle
 from mcps_trust.clock import format_time
@@ -34,9 +34,10 @@ from mcps_trust.model.allow_list import Allowed, AllowList
 from mcps_trust.model.approval import Approvers
 from mcps_trust.model.decision import LaunchDecision, MetadataState
 from mcps_trust.model.digest import Sha256, sha256
-from mcps_trust.model.entry import Entry, Tier
+from mcps_trust.model.entry import Entry
 from mcps_trust.model.names import allow_list_path, blob_path
 from mcps_trust.model.package_lock import NodeClosure
+from mcps_trust.model.permissions import Permissions
 from mcps_trust.model.proof import Proof
 from mcps_trust.model.pylock import PythonClosure
 from mcps_trust.model.revocation import Reinstatements, Revocations
@@ -54,22 +55,16 @@ from mcps_trust.policy.chain import (
 )
 from mcps_trust.policy.revoked import ReleaseFacts, refuse_revoked
 from mcps_trust.tuf.client import (
+    MetadataInvalidError,
     Registry,
     RegistryUnavailableError,
     TargetMissingError,
     open_registry,
 )
 
-__all__ = ["OFFLINE", "Chain", "Link", "Resolver"]
+__all__ = ["Chain", "Link", "Resolver"]
 
 T = TypeVar("T")
-
-OFFLINE: dict[Tier, timedelta] = {
-    "high": timedelta(hours=4),
-    "normal": timedelta(hours=72),
-    "low": timedelta(days=7),
-}
-"""How long a server of each tier runs without the registry, from its last signed word."""
 
 
 class OfflineTooLongError(UnavailableError):
@@ -98,6 +93,13 @@ class NotCachedError(UnavailableError):
 
     code = "not-cached"
     advice = "connect this machine, or run `mcps-launch prefetch` while it is connected"
+
+
+class UnsupportedPermissionError(ConfigurationError):
+    """The server was granted what this release has no means to give."""
+
+    code = "unsupported-permission"
+    advice = "use another server, or wait for a release that can"
 
 
 class NothingRunnableError(ConfigurationError):
@@ -231,6 +233,7 @@ class Resolver:
         profile = sandbox_permissions(
             statement, entry, targets.allowed.tighten, self._configuration.ceiling
         )
+        _refuse_unsupported(profile.permissions)
         self._link("profile", "requested ∩ granted ∩ tightened ∩ ceiling")
         return Chain(
             targets=targets, proof=proof, payload=payload, statement=statement,
@@ -281,6 +284,12 @@ class Resolver:
             approvers=Approvers.parse(approvers), approvers_sha256=sha256(approvers),
             revocations=self._kept.add_revocations(revocations), offline=offline,
         )  # fmt: skip
+        if targets.state.issued > self._now + CLOCK_SLACK:
+            raise MetadataInvalidError(
+                "the registry's timestamp is from the future",
+                expected=f"at most {format_time(self._now)}",
+                found=format_time(targets.state.issued),
+            )
         self._kept.saw_time(targets.state.issued)
         state = targets.state
         where = "from the cache" if offline else self._enrolment.registry
@@ -303,7 +312,7 @@ class Resolver:
 
     def _check_offline(self, targets: Targets) -> None:
         age = self._now - targets.state.issued
-        limit = OFFLINE[targets.entry.tier]
+        limit = OFFLINE_TIERS[targets.entry.tier]
         if targets.offline and age > limit:
             raise OfflineTooLongError(
                 "the registry cannot be reached for too long",
@@ -410,10 +419,18 @@ class Resolver:
             npm=self._configuration.npm,
             http=self._configuration.http,
         )
+        store = Store(self._places.store)
+        known = store.find(selection.key)
+        if known is not None and manifest(known.path) != self._kept.manifest(selection.key):
+            raise StoreChangedError(
+                "the installed closure is not as it was installed", found=str(known.path)
+            )
         installed = install_selection(
-            selection, chain.runtime, store=Store(self._places.store), fetch=fetch,
+            selection, chain.runtime, store=store, fetch=fetch,
             back_end=back_end, session=f"install-{secrets.token_hex(6)}", report=self._report,
         )  # fmt: skip
+        if known is None:
+            self._kept.keep_manifest(selection.key, manifest(installed.path))
         self._link(
             "closure",
             f"sha256 {package.closure.sha256}, {len(selection.files)} files, "
@@ -436,7 +453,7 @@ class Resolver:
             entry=targets.allowed.sha256, approvers=targets.approvers_sha256,
             approved_by=chain.approved_by, bundle=chain.proof.bundle, release=chain.proof.release,
             proof=chain.proof.digest, signer=str(chain.proof.signer),
-            revocations=sha256(targets.revocations.to_bytes() + targets.reinstated.to_bytes()),
+            revocations=sha256(targets.revocations.to_bytes()),
             ceilings=self._configuration.ceilings, tier=targets.entry.tier,
             entry_expires=targets.entry.expires_at, permissions=chain.profile.permissions,
             tools=chain.profile.tools, deny_tools=chain.profile.deny_tools, package=chain.package,
@@ -451,6 +468,21 @@ class Resolver:
 
     def _link(self, name: str, proved: str) -> None:
         self._links.append(Link(name, proved))
+
+
+def _refuse_unsupported(permissions: Permissions) -> None:
+    """This release gives no network, mounts or secrets: say so before anything is started."""
+    wanted = [
+        *(f"egress {name}" for name in permissions.egress),
+        *(f"mount {mount.target}" for mount in permissions.mounts),
+        *(f"secret {secret.name}" for secret in permissions.secrets if secret.required),
+    ]
+    if wanted:
+        raise UnsupportedPermissionError(
+            "this version of mcps cannot give what the server needs",
+            expected="; ".join(wanted),
+            found="not supported yet",
+        )
 
 
 def _parse_closure(package: ReleasePackage, data: bytes) -> PythonClosure | NodeClosure:

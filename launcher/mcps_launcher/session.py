@@ -12,12 +12,13 @@ import os
 import secrets
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mcps_launcher.back_ends import choose_back_end
 from mcps_launcher.configuration import Configuration
@@ -38,17 +39,21 @@ from mcps_launcher.prove import (
 )
 from mcps_launcher.sandbox.process import BackEnd, Process, SelfTestFailedError
 from mcps_launcher.start import Start
-from mcps_launcher.warm import find_kept_start
+from mcps_launcher.warm import OFFLINE_TIERS, find_kept_start
 from mcps_trust.audit.record import keyed_digest, shape
 from mcps_trust.audit.sink import AuditDirectory, SessionLog
 from mcps_trust.errors import InternalError, McpsError, NotPermittedError
 from mcps_trust.locked_file import make_private_directory
+from mcps_trust.model.decision import LaunchDecision
 
 __all__ = ["ServerEndedError", "SessionEndedError", "answer_refusal", "run_session"]
 
 _FIRST_REQUEST_SECONDS = 20.0
 _LOG_LIMIT = 4 * 1024 * 1024  # bytes
 _REVOKED_EXIT = 77
+# Untrusted data and refusals end a session; an unreachable registry does so in its time.
+_ENDING_EXITS = (65, 77)
+_RECHECK_SECONDS = 120.0
 
 
 class ServerEndedError(NotPermittedError):
@@ -145,6 +150,7 @@ def _offline_start(alias: str, places: Places, back_end: BackEnd) -> Start | Non
 def _run(session: _Session, back_end: BackEnd) -> str:
     start = session.start
     process = back_end.spawn(start.plan, session.id)
+    recheck = _Recheck(session)
     try:
         self_test = process.self_test()
         if session.configuration.limits == "required" and self_test.limits == "rlimit":
@@ -154,19 +160,20 @@ def _run(session: _Session, back_end: BackEnd) -> str:
                 found=self_test.limits,
             )
         _write(session, "self-test", {"selfTest": {**self_test.facts, "limits": self_test.limits}})
-        relay = _relay(session, process)
+        relay = _relay(session, process, recheck)
         end = relay.run()
         if end.reason in ("host", "server"):
             return end.reason
         raise _ended(session, relay, end.reason)
     finally:
+        recheck.stop()
         process.kill()
         for descriptor in (process.stdout, process.stderr):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 
 
-def _relay(session: _Session, process: Process) -> Relay:
+def _relay(session: _Session, process: Process, recheck: _Recheck) -> Relay:
     decision = session.start.decision
     pins = Pins.of(session.start.statement.tools, decision.tools, decision.deny_tools)
 
@@ -180,7 +187,7 @@ def _relay(session: _Session, process: Process) -> Relay:
     return Relay(
         host_in=0, host_out=1, server_in=process.stdin, server_out=process.stdout,
         server_err=process.stderr, guard=Guard(pins=pins, limit=MAX_LINE), audit=audit,
-        log=_log_writer(session), tick=_Recheck(session).tick,
+        log=_log_writer(session), tick=recheck.tick,
     )  # fmt: skip
 
 
@@ -202,35 +209,72 @@ class _Recheck:
         self._alias = session.start.decision.alias
         self._home = session.places.home
         self._every = session.configuration.recheck
-        self._entry = session.start.decision.entry
+        self._terms = _terms(session.start.decision)
+        self._tier = session.start.decision.tier
+        self._output: IO[bytes] | None = None
+        self._deadline = 0.0
         self._kept = Kept(session.places)
         self._next = time.monotonic() + self._every
         self._child: subprocess.Popen[bytes] | None = None
 
     def tick(self) -> str | None:
         """A reason to end the session, or None."""
+        now = time.monotonic()
         if self._child is None:
-            if time.monotonic() >= self._next:
+            if now >= self._next:
+                self._output = tempfile.TemporaryFile()  # noqa: SIM115 - read when the child has ended
+                self._deadline = now + _RECHECK_SECONDS
                 self._child = subprocess.Popen(
-                    command(self._alias, self._home, quiet=True),
-                    env=child_environment(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                )
+                    command(self._alias, self._home, quiet=True), env=child_environment(),
+                    stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
             return None
         if self._child.poll() is None:
+            if now > self._deadline:
+                self._child.kill()
             return None
-        output = self._child.stdout.read() if self._child.stdout else b""
         code, self._child = self._child.returncode, None
-        self._next = time.monotonic() + self._every
+        self._next = now + self._every
+        return self._judge(code)
+
+    def stop(self) -> None:
+        """End a question that is still under way."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+
+    def _judge(self, code: int) -> str | None:
+        output = b""
+        if self._output is not None:
+            self._output.seek(0)
+            output = self._output.read()
+            self._output.close()
         try:
             read_answer(output, code)
         except McpsError as error:
-            return error.code if error.exit_code == _REVOKED_EXIT else None
+            ends = error.exit_code in _ENDING_EXITS or error.code == "offline-too-long"
+            return error.code if ends else self._offline_too_long()
         decision = self._kept.decision(self._alias)
-        changed = decision is not None and decision.entry != self._entry
-        return "entry-replaced" if changed else None
+        changed = decision is not None and _terms(decision) != self._terms
+        return "terms-changed" if changed else None
+
+    def _offline_too_long(self) -> str | None:
+        """The registry gives no answer: how long that is borne depends on the tier."""
+        issued = self._kept.latest_time()
+        if issued is not None and datetime.now(UTC) - issued > OFFLINE_TIERS[self._tier]:
+            return "offline-too-long"
+        return None
+
+
+def _terms(decision: LaunchDecision) -> tuple[object, ...]:
+    """What a running session was started under; a change of any of it ends the session."""
+    return (
+        decision.entry,
+        decision.permissions,
+        dict(decision.tools),
+        decision.deny_tools,
+        decision.closure,
+    )
 
 
 def _facts(start: Start) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcps_launcher.install.runtime import Runtime, stat_identity
+from mcps_launcher.install.runtime import NoRuntimeError, Runtime, stat_identity
 from mcps_launcher.install.start import start_plan
 from mcps_launcher.install.store import Installed, StoreChangedError, manifest
 from mcps_launcher.sandbox.plan import Plan
@@ -16,6 +16,7 @@ from mcps_trust.model.decision import LaunchDecision
 from mcps_trust.model.digest import Sha256
 from mcps_trust.model.permissions import Permissions
 from mcps_trust.model.statement import ReleaseStatement
+from mcps_trust.policy.chain import MissingPermissionError
 
 __all__ = ["Start", "granted_environment", "prepare_start"]
 
@@ -30,12 +31,21 @@ class Start:
 
 
 def granted_environment(permissions: Permissions, environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that the server gets: fixed values, and granted names that are set."""
+    """The variables that the server gets: fixed values, and granted names that are set.
+
+    Raises:
+        MissingPermissionError: one that it cannot do without is not set.
+    """
     result = {}
     for variable in permissions.environment:
         value = variable.value if variable.value is not None else environment.get(variable.name)
         if value is not None:
             result[variable.name] = value
+        elif variable.required:
+            raise MissingPermissionError(
+                f"the server needs the variable {variable.name}, which is not set",
+                remedy=f"set {variable.name} for mcps-launch in the host's configuration",
+            )
     return result
 
 
@@ -71,7 +81,7 @@ def _runtime(known: Mapping[str, str]) -> Runtime | None:
     try:
         if stat_identity(known["path"]) != known["identity"]:
             return None
-    except OSError:
+    except NoRuntimeError:
         return None
     return Runtime(
         name=known["name"],

@@ -18,10 +18,19 @@ from mcps_launcher.start import Start, prepare_start
 from mcps_trust.errors import NotPermittedError
 from mcps_trust.model.decision import LaunchDecision
 from mcps_trust.model.digest import sha256
+from mcps_trust.model.entry import Tier
 
-__all__ = ["FREEZE_AFTER", "FreezeSuspectedError", "find_kept_start"]
+__all__ = ["FREEZE_AFTER", "OFFLINE_TIERS", "FreezeSuspectedError", "find_kept_start"]
 
 FREEZE_AFTER = timedelta(minutes=60)
+
+OFFLINE_TIERS: dict[Tier, timedelta] = {
+    "high": timedelta(hours=4),
+    "normal": timedelta(hours=72),
+    "low": timedelta(days=7),
+}
+"""How long a server of each tier runs without the registry, from its last signed word."""
+
 _LIMIT = 64 * 1024  # bytes
 
 
@@ -49,9 +58,14 @@ def find_kept_start(
         FreezeSuspectedError: the registry is silent, and the tier does not bear it.
     """
     decision = kept.decision(alias)
-    if decision is None or not _still_bound(decision, enrolment, configuration, now):
+    if decision is None or decision.alias != alias:
+        return None
+    if not _still_bound(decision, enrolment, configuration, now):
         return None
     kept.check_clock(now)
+    # Whatever this host has seen since, for another server too, must be proved against.
+    if not kept.is_latest(decision):
+        return None
     timestamp = decision.metadata.timestamp_sha256
     if not kept.asked_recently(timestamp, now):
         if not _unchanged(decision, enrolment, configuration):

@@ -19,7 +19,8 @@ from tuf.api.metadata import Metadata, Targets
 from mcps_registry.configuration import RegistryFolder
 from mcps_registry.desk import Desk, open_desk
 from mcps_trust.errors import UnavailableError
-from mcps_trust.http import Http, HttpSettings
+from mcps_trust.http import Http
+from mcps_trust.http_settings import HttpSettings
 from mcps_trust.model.digest import Sha256, sha256
 from mcps_trust.model.names import blob_path
 from mcps_trust.registry_answer import read_answer

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mcps_signer.sign import Instance
-from mcps_trust.http import Http, HttpSettings
+from mcps_trust.http import Http
+from mcps_trust.http_settings import HttpSettings
 from mcps_trust.model.submission import Submission, pack
 from mcps_trust.registry_answer import read_answer
 from mcps_trust.tuf.client import open_registry

@@ -18,10 +18,10 @@ from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
 from mcps_trust.errors import ConfigurationError, UnavailableError
+from mcps_trust.http_settings import HttpSettings
 
 __all__ = ["BadUrlError", "Http", "HttpSettings", "Response", "ServerUnreachableError"]
 
-SYSTEM_CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
 _CHUNK = 64 * 1024  # bytes
 
 
@@ -36,23 +36,6 @@ class BadUrlError(ConfigurationError):
     """The address is not an http or https URL of a server."""
 
     code = "bad-url"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HttpSettings:
-    """How to reach servers.
-
-    Attributes:
-        ca_file: PEM file of certificate authorities.
-        proxy: ``host:port`` of an HTTP proxy, or None.
-        connect_timeout: seconds to connect.
-        timeout: seconds for a whole answer.
-    """
-
-    ca_file: str = SYSTEM_CA_FILE
-    proxy: str | None = None
-    connect_timeout: float = 2.0
-    timeout: float = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,6 +26,7 @@ from mcps_launcher.guard.message import (
 from mcps_launcher.guard.pins import Pins, refusal_of
 from mcps_trust.audit.record import Event
 from mcps_trust.errors import McpsError
+from mcps_trust.model.canonical import canonical
 from mcps_trust.model.tools import Era
 
 __all__ = ["Action", "Audit", "Guard", "ToClient", "ToServer"]
@@ -41,6 +42,9 @@ _READS = frozenset({"resources/read", "prompts/get", "completion/complete", "res
 # What a server of the legacy era may ask of the host; the rest is refused.
 _SERVER_MAY_ASK = frozenset({"ping", "roots/list"})
 _MAX_HELD = 64
+MAX_PAGES = 100
+MAX_REFUSED = 1000
+"""Refused messages of one server after which its session is ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,8 @@ class Guard:
     _drifted: set[str] = field(default_factory=set)
     _held: list[Message] = field(default_factory=list)
     _version: str = ""
+    _pages: int = 0
+    refused: int = 0
 
     # from the host ---------------------------------------------------------------------
 
@@ -136,10 +142,17 @@ class Guard:
         pending = _Pending(message.method, era)
         if message.method not in _READS:
             self._pending[identity] = pending
-            return [ToServer(message.raw + b"\n")]
+            return [ToServer(message.line)]
         name = message.params.get("name") or message.params.get("uri") or ""
         pending.name, pending.audited = str(name)[:500], True
         body = {"method": message.method, "name": pending.name, "id": identity}
+        if not _has_form(message.params):
+            refused = {**body, "decision": "refused", "reason": "not-canonical"}
+            text = "an integer beyond 2^53 means different things to readers"
+            return [
+                Audit("read", refused),
+                ToClient(error_answer(identity, REFUSED, text, {"code": "not-canonical"})),
+            ]
         if message.method == "prompts/get" and not self.pins.knows_prompt(era, name):
             refused = {**body, "decision": "refused", "reason": "drift"}
             text = "this prompt was not vetted"
@@ -150,21 +163,29 @@ class Guard:
         self._pending[identity] = pending
         return [
             Audit("read", {**body, "decision": "allowed"}, message.params),
-            ToServer(message.raw + b"\n"),
+            ToServer(message.line),
         ]
 
     def _client_notification(self, message: Message) -> list[Action]:
+        if not message.method.startswith("notifications/"):
+            # A call without an id would be carried out by servers that look at the method alone.
+            body = {
+                "direction": "client",
+                "reason": "not-a-notification",
+                "method": message.method[:100],
+            }
+            return [Audit("message-refused", body)]
         if message.method == "notifications/cancelled":
             cancelled = message.params.get("requestId")
             self._held = [held for held in self._held if held.id != cancelled]
-        return [ToServer(message.raw + b"\n")]
+        return [ToServer(message.line)]
 
     def _client_response(self, message: Message) -> list[Action]:
         if message.id is None or message.id not in self._server_asked:
             body = {"direction": "client", "reason": "unexpected-response"}
             return [Audit("message-refused", body)]
         self._server_asked.discard(message.id)
-        return [ToServer(message.raw + b"\n")]
+        return [ToServer(message.line)]
 
     # calls -----------------------------------------------------------------------------
 
@@ -209,6 +230,9 @@ class Guard:
             "approval": rule.approval if rule else None,
         }
         arguments = message.params.get("arguments")
+        if not _has_form(arguments):
+            refusal = "not-canonical", "an integer beyond 2^53 means different things to readers"
+            arguments = None
         if refusal is not None:
             code, text = refusal
             return [
@@ -229,40 +253,42 @@ class Guard:
         try:
             parsed = parse_line(line.rstrip(b"\r"), self.limit)
         except McpsError as error:
-            return [
-                Audit(
-                    "message-refused",
-                    {"direction": "server", "reason": error.code, "bytes": len(line)},
-                )
-            ]
+            return self._refuse_server(error.code)
         if isinstance(parsed, Message):
             return self._server_message(parsed)
         if self._version != _BATCHING_VERSION:
-            return [Audit("message-refused", {"direction": "server", "reason": "batch"})]
+            return self._refuse_server("batch")
         return [action for message in parsed for action in self._server_message(message)]
 
     def _server_message(self, message: Message) -> list[Action]:
         if message.kind == "notification":
+            if not message.method.startswith("notifications/"):
+                return self._refuse_server("not-a-notification", message.method)
             if message.method == "notifications/tools/list_changed":
                 self._listed.clear()
-            return [ToClient(message.raw + b"\n")]
+            return [ToClient(message.line)]
         if message.kind == "request":
             return self._server_request(message)
         if isinstance(message.id, str) and message.id in self._own:
             return self._own_answer(message.id, message)
         pending = None if message.id is None else self._pending.pop(message.id, None)
         if pending is None:
-            body = {"direction": "server", "reason": "unexpected-response"}
-            return [Audit("message-refused", body)]
+            return self._refuse_server("unexpected-response")
         return self._answer(message, pending)
+
+    def _refuse_server(self, reason: str, method: str = "") -> list[Action]:
+        """Drop a message of the server's, and write it down; too many end the session."""
+        self.refused += 1
+        body = {"direction": "server", "reason": reason}
+        return [Audit("message-refused", {**body, "method": method[:100]} if method else body)]
 
     def _server_request(self, message: Message) -> list[Action]:
         if message.method in _SERVER_MAY_ASK and message.id is not None:
             self._server_asked.add(message.id)
-            return [ToClient(message.raw + b"\n")]
-        body = {"direction": "server", "reason": "server-request", "method": message.method[:100]}
-        text = f"{message.method} is not granted to this server"
-        return [Audit("message-refused", body), ToServer(error_answer(message.id, REFUSED, text))]
+            return [ToClient(message.line)]
+        refused = self._refuse_server("server-request", message.method)
+        text = f"{message.method[:100]} is not granted to this server"
+        return [*refused, ToServer(error_answer(message.id, REFUSED, text))]
 
     def _answer(self, message: Message, pending: _Pending) -> list[Action]:
         result = message.result
@@ -294,7 +320,7 @@ class Guard:
             return [*actions, *self._filter(message, pending, result)]
         if pending.method in ("initialize", "server/discover") and result is not None:
             return [*actions, *self._greeting(message, pending, result)]
-        return [*actions, ToClient(message.raw + b"\n")]
+        return [*actions, ToClient(message.line)]
 
     def _greeting(
         self, message: Message, pending: _Pending, result: Mapping[str, Any]
@@ -303,7 +329,7 @@ class Guard:
             self._version = str(result.get("protocolVersion", ""))
         text = result.get("instructions")
         if text is None or self.pins.instructions_hold(pending.era, text):
-            return [ToClient(message.raw + b"\n")]
+            return [ToClient(message.line)]
         kept = {key: value for key, value in result.items() if key != "instructions"}
         return [
             Audit("drift", {"kind": "instructions", "name": ""}),
@@ -316,7 +342,11 @@ class Guard:
         key, name_key = _LISTS[pending.method]
         items = result.get(key)
         if not isinstance(items, list):
-            return [ToClient(message.raw + b"\n")]
+            text = "the server's list is not one"
+            return [
+                *self._refuse_server("bad-list"),
+                ToClient(error_answer(message.id, REFUSED, text, {"code": "bad-list"})),
+            ]
         shown, actions = self._judge(key, name_key, pending.era, items)
         return [*actions, ToClient(encode({**message.value, "result": {**result, key: shown}}))]
 
@@ -343,11 +373,14 @@ class Guard:
         found += page if isinstance(page, list) else []
         cursor = result.get("nextCursor")
         held = [call for call in self._held if era_of(call) == era]
-        if isinstance(cursor, str) and held and len(found) < 10_000:
+        self._pages += 1
+        if isinstance(cursor, str) and held and self._pages < MAX_PAGES:
             return [self._list_tools(era, held[0], cursor, found)]
+        unfinished = isinstance(cursor, str) or not isinstance(page, list)
+        self._pages = 0
         _, actions = self._judge("tools", "name", era, found)
         listed = {tool.get("name") for tool in found if isinstance(tool, dict)}
-        self._drifted |= {name for name in self.pins.tools if name not in listed and page is None}
+        self._drifted |= {name for name in self.pins.tools if unfinished and name not in listed}
         self._listed.add(era)
         self._held = [call for call in self._held if era_of(call) != era]
         return [*actions, *(action for call in held for action in self._decide_call(call, era))]
@@ -360,6 +393,15 @@ class Guard:
     def in_flight(self) -> list[Id]:
         """Requests of the host's that have no answer yet."""
         return [*self._pending, *(call.id for call in self._held if call.id is not None)]
+
+
+def _has_form(value: object) -> bool:
+    """Whether the audit can write a digest of it."""
+    try:
+        canonical(value)
+    except McpsError:
+        return False
+    return True
 
 
 def _outcome(message: Message) -> str:

@@ -17,6 +17,8 @@ __all__ = ["BadMessageError", "Id", "Message", "encode", "era_of", "error_answer
 Id = int | str
 _PROTOCOL_VERSION = "io.modelcontextprotocol/protocolVersion"
 
+_OTHER_NEWLINES = (b"\r", b"\x0b", b"\x0c", "\u2028".encode(), "\u2029".encode(), "\u0085".encode())
+
 # JSON-RPC 2.0 §5.1
 PARSE_ERROR, INVALID_REQUEST = -32700, -32600
 REFUSED = 1077
@@ -38,6 +40,17 @@ class Message:
     method: str
     value: Mapping[str, Any]
     raw: bytes
+
+    @property
+    def line(self) -> bytes:
+        """The line to pass on: as it came, unless some reader would split it elsewhere.
+
+        A carriage return between tokens, and Unicode's own line separators in texts, end a
+        line for readers with "universal newlines"; escaped they do not.
+        """
+        if any(separator in self.raw for separator in _OTHER_NEWLINES):
+            return json.dumps(self.value, separators=(",", ":")).encode() + b"\n"
+        return self.raw + b"\n"
 
     @property
     def params(self) -> Mapping[str, Any]:
@@ -67,6 +80,27 @@ def parse_line(line: bytes, limit: int) -> list[Message] | Message:
     return parse_value(value, line)
 
 
+_KNOWN_KEYS = {
+    key.casefold(): key
+    for key in ("jsonrpc", "id", "method", "params", "result", "error", "tools", "prompts",
+                "resourceTemplates", "instructions", "nextCursor", "resultType", "name",
+                "arguments", "uri", "_meta", "protocolVersion", "requestId")
+}  # fmt: skip
+
+
+def _check_keys(value: object) -> None:
+    """Refuse keys that only some readers take for a known one: others do not mind the case.
+
+    Raises:
+        BadMessageError: there is one.
+    """
+    if isinstance(value, dict):
+        for key in value:
+            known = _KNOWN_KEYS.get(key.casefold())
+            if known is not None and known != key:
+                raise BadMessageError("a key is a known one in another case", found=key[:100])
+
+
 def parse_value(value: object, raw: bytes) -> Message:
     """Read one decoded message.
 
@@ -75,6 +109,8 @@ def parse_value(value: object, raw: bytes) -> Message:
     """
     if not isinstance(value, dict) or value.get("jsonrpc") != "2.0":
         raise BadMessageError("not a JSON-RPC 2.0 message")
+    for part in (value, value.get("params"), value.get("result")):
+        _check_keys(part)
     method, has_id = value.get("method"), "id" in value
     identity = value.get("id")
     if (

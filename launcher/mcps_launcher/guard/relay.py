@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mcps_launcher.guard.decide import Action, Audit, Guard, ToClient, ToServer
+from mcps_launcher.guard.decide import MAX_REFUSED, Action, Audit, Guard, ToClient, ToServer
 from mcps_launcher.guard.framing import Lines, LineTooLongError
 
 __all__ = ["Relay", "RelayEnd"]
@@ -116,7 +116,7 @@ class Relay:
             now = time.monotonic()
             if now >= next_tick:
                 next_tick = now + _TICK
-                reason = self.tick()
+                reason = self._reason_to_end()
                 if reason is not None:
                     return RelayEnd(reason)
             if now >= close_deadline:
@@ -127,6 +127,7 @@ class Relay:
             if self.server_out in ready:
                 chunk = _read(self.server_out)
                 if not chunk:
+                    self._server_chunk(b"\n")  # a last line may lack its newline
                     self._finish()
                     return RelayEnd("server" if host_open else "host")
                 try:
@@ -141,6 +142,7 @@ class Relay:
                     except LineTooLongError as error:
                         return RelayEnd(error.code)
                 else:
+                    self._client_chunk(b"\n")
                     host_open = False
                     close_deadline = time.monotonic() + self.grace
             if not host_open and not self._to_server.size and not self.guard.holds_calls:
@@ -148,9 +150,12 @@ class Relay:
             if self._to_host.broken:
                 return RelayEnd("host")
 
+    def _reason_to_end(self) -> str | None:
+        return "server-misbehaves" if self.guard.refused > MAX_REFUSED else self.tick()
+
     def _wait(self, *, host_open: bool, errors_open: bool) -> set[int]:
         reading, writing = [], []
-        if self._to_host.size < _HIGH_WATER:
+        if max(self._to_host.size, self._to_server.size) < _HIGH_WATER:
             reading.append(self.server_out)
         if errors_open:
             reading.append(self.server_err)
@@ -200,8 +205,10 @@ class Relay:
     def _finish(self) -> None:
         """Hand the host what is still waiting, for a moment."""
         self._finish_writing()
-        while select.select([self.server_err], [], [], 0)[0] and self._read_errors():
-            pass
+        deadline = time.monotonic() + self.grace
+        while time.monotonic() < deadline and select.select([self.server_err], [], [], 0)[0]:
+            if not self._read_errors():
+                return
 
     def answer(self, line: bytes) -> None:
         """Send the host one more line, at the end of a session."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import time
 from collections.abc import Iterator
 from importlib.resources import files
 
@@ -19,6 +21,7 @@ __all__ = ["compile_closure", "host_links", "script", "with_script"]
 _SCRIPTS = "/mcps"
 _MEMORY = 1024 * 1024 * 1024  # bytes
 _MAX_OUTPUT = 512 * 1024 * 1024  # bytes
+_TIMEOUT = 180.0  # seconds
 
 
 def script(name: str) -> tuple[str, str]:
@@ -55,18 +58,17 @@ def compile_closure(
     path, _ = script("compile_python.py")
     plan = strict_plan(
         app=str(installed.tree), bytecode=None,
-        argv=[runtime.path, "-I", "-S", "-B", path],
+        argv=[runtime.path, "-I", "-S", "-B", "-W", "ignore", path],
         permissions=Permissions(resources=Resources(memory=_MEMORY, pids=16, cpus=4)),
         environment={}, machine=machine(), host_links=host_links(),
     )  # fmt: skip
     process = back_end.spawn(with_script(plan, "compile_python.py"), session)
     try:
         os.close(process.stdin)
-        data = _read_all(process.stdout)
+        data, words = _drain(process.stdout, process.stderr)
         if process.wait(10) != 0:
             raise BadPackageError(
-                "the closure could not be compiled",
-                found=_read_all(process.stderr)[-300:].decode("utf-8", "replace"),
+                "the closure could not be compiled", found=words[-300:].decode("utf-8", "replace")
             )
     finally:
         process.kill()
@@ -89,11 +91,19 @@ def _frames(data: bytes) -> Iterator[PackageFile]:
         raise BadPackageError("the compiler's output cannot be read") from error
 
 
-def _read_all(descriptor: int) -> bytes:
-    chunks, size = [], 0
-    while chunk := os.read(descriptor, 1 << 20):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > _MAX_OUTPUT:
-            raise BadPackageError("the compiler's output is too large")
-    return b"".join(chunks)
+def _drain(out: int, err: int) -> tuple[bytes, bytes]:
+    """All of two streams, read side by side so that neither blocks the other."""
+    found: dict[int, list[bytes]] = {out: [], err: []}
+    open_streams, size = {out, err}, 0
+    deadline = time.monotonic() + _TIMEOUT
+    while open_streams:
+        ready, _, _ = select.select(list(open_streams), [], [], 1.0)
+        for stream in ready:
+            chunk = os.read(stream, 1 << 20)
+            size += len(chunk)
+            found[stream].append(chunk)
+            if not chunk:
+                open_streams.discard(stream)
+        if size > _MAX_OUTPUT or time.monotonic() > deadline:
+            raise BadPackageError("compiling the closure takes too long or gives too much")
+    return b"".join(found[out]), b"".join(found[err])

@@ -29,7 +29,7 @@ def main() -> None:
                 source = file.read()
             try:
                 code = compile(source, place, "exec", dont_inherit=True)
-            except (SyntaxError, ValueError, RecursionError):
+            except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
                 continue
             body = MAGIC_NUMBER + UNCHECKED_HASH + source_hash(key, source) + marshal.dumps(code)
             path = os.fsencode(os.path.relpath(place, APP) + "c")

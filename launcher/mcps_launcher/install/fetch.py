@@ -21,7 +21,8 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from mcps_trust.errors import McpsError, UnavailableError
-from mcps_trust.http import Http, HttpSettings
+from mcps_trust.http import Http
+from mcps_trust.http_settings import HttpSettings
 from mcps_trust.locked_file import make_private_directory, write_atomically
 from mcps_trust.model.digest import Sha256
 from mcps_trust.model.names import blob_path

@@ -7,18 +7,18 @@ the audit. Which one runs a closure depends on what the publisher requires and w
 from __future__ import annotations
 
 import os
-import platform
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
+from typing import TYPE_CHECKING
 
 from mcps_trust.errors import ConfigurationError
 from mcps_trust.model.digest import Sha256, sha256
+
+if TYPE_CHECKING:
+    from packaging.version import Version
 
 __all__ = ["NoRuntimeError", "Runtime", "find_runtime", "machine", "stat_identity"]
 
@@ -51,7 +51,7 @@ class Runtime:
 
 def machine() -> str:
     """The processor architecture, as ``uname -m`` gives it."""
-    return platform.machine()
+    return os.uname().machine
 
 
 def stat_identity(path: str) -> str:
@@ -77,6 +77,8 @@ def find_runtime(name: str, requirement: str) -> Runtime:
     Raises:
         NoRuntimeError: there is none.
     """
+    from packaging.specifiers import SpecifierSet  # costs 13 ms, and only new decisions need it
+
     wanted = SpecifierSet(requirement)
     found: list[tuple[Version, str]] = []
     for path in _candidates(name):
@@ -103,6 +105,8 @@ def find_runtime(name: str, requirement: str) -> Runtime:
 
 def node_platform() -> Mapping[str, str]:
     """This host in npm's words."""
+    import platform
+
     cpu = {"x86_64": "x64", "aarch64": "arm64"}.get(machine(), machine())
     libc = "glibc" if platform.libc_ver()[0] == "glibc" else "musl"
     return {"os": "linux", "cpu": cpu, "libc": libc}
@@ -131,6 +135,8 @@ def _is_roots(path: str) -> bool:
 
 def _version(path: str) -> Version | None:
     """What the interpreter says of itself, started with nothing of ours around it."""
+    from packaging.version import InvalidVersion, Version
+
     try:
         done = subprocess.run(
             [path, "--version"],

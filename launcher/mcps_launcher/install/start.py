@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mcps_launcher.install.bytecode import host_links, script, with_script
 from mcps_launcher.install.runtime import Runtime, machine
@@ -39,7 +40,7 @@ def start_plan(
         argv = [runtime.path, _bin(package, installed)]
     plan = strict_plan(
         app=str(installed.tree), bytecode=None if bytecode is None else str(bytecode),
-        argv=[*argv, *package.run.arguments], permissions=permissions, environment=environment,
+        argv=[*argv, *package.run.arguments], permissions=replace(permissions, secrets=()), environment=environment,
         machine=machine(), host_links=host_links(),
     )  # fmt: skip
     return with_script(plan, _START) if runtime.name == "python" else plan
@@ -48,14 +49,18 @@ def start_plan(
 def _bin(package: ReleasePackage, installed: Installed) -> str:
     """The file behind an npm ``bin`` name, in paths of the inside."""
     folder = f"node_modules/{package.identifier}"
-    data = (installed.tree / folder / "package.json").read_bytes()
-    bins = strict_json.loads(data.removeprefix(b"\xef\xbb\xbf")).get("bin")
+    try:
+        data = (installed.tree / folder / "package.json").read_bytes()
+    except OSError as error:
+        raise BadPackageError(f"{package.identifier} has no package.json") from error
+    document = strict_json.loads(data.removeprefix(b"\xef\xbb\xbf"))
+    bins = document.get("bin") if isinstance(document, dict) else None
     if isinstance(bins, str):
         bins = {package.identifier.rpartition("/")[2]: bins}
     target = bins.get(package.run.target) if isinstance(bins, dict) else None
     if not isinstance(target, str):
         raise BadPackageError(
             f"{package.identifier} has no bin {package.run.target!r}",
-            found=", ".join(bins or ()) or "none",
+            found=repr(bins)[:200],
         )
     return f"{APP}/{folder}/{check_path(target.removeprefix('./'), package.identifier)}"

@@ -13,6 +13,7 @@ import hashlib
 import io
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from mcps_trust.model.pylock import LockedWheel
 
 __all__ = ["read_wheel"]
 
+_MAX_RECORD = 16 * 1024 * 1024  # bytes
 _UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 
 
@@ -41,6 +43,8 @@ def read_wheel(path: Path, locked: LockedWheel) -> Iterator[PackageFile]:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
             record_path = _record_path(infos, locked)
+            if archive.getinfo(record_path).file_size > _MAX_RECORD:
+                raise BadPackageError(f"{name}: RECORD is too large")
             record = _read_record(archive.read(record_path), name)
             for info in infos:
                 if info.is_dir() or info.filename == record_path:
@@ -50,7 +54,16 @@ def read_wheel(path: Path, locked: LockedWheel) -> Iterator[PackageFile]:
                 raise BadPackageError(
                     f"{name}: RECORD names files that are not there", found=next(iter(record))
                 )
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, KeyError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        KeyError,
+        ValueError,
+        OSError,
+    ) as error:
         raise BadPackageError(f"{name} is not a readable wheel", found=str(error)) from error
 
 

@@ -73,6 +73,10 @@ class Docker:
         return {"name": "docker", "program": SOCKET, "identity": self._version,
                 "image": image_name(), "user": str(INNER_UID)}  # fmt: skip
 
+    def close(self) -> None:
+        """Close the connections to the engine."""
+        self._client.close()
+
     def build_image(self) -> str:
         """Make the runtime image, unless it is there; gives its name.
 
@@ -185,6 +189,7 @@ def container_options(plan: Plan, place: Path, session: str) -> dict[str, Any]:
         "mounts": mounts,
         "ulimits": [docker.types.Ulimit(name="nofile", soft=1024, hard=1024),
                     docker.types.Ulimit(name="core", soft=0, hard=0)],
+        "use_config_proxy": False,  # else the SDK adds proxies, and their passwords, to the environment
         "labels": {LABEL: session, "mcps.owner": f"{os.getpid()}:{_started(os.getpid())}"},
     }  # fmt: skip
 
@@ -212,12 +217,15 @@ class DockerProcess:
         inner_in, self.stdin = os.pipe()
         self.stdout, inner_out = os.pipe()
         self.stderr, inner_err = os.pipe()
+        self._threads = []
         for work in (
             self._wait_for_end,
             lambda: self._pump_in(inner_in),
             lambda: self._pump_out(inner_out, inner_err),
         ):
-            threading.Thread(target=work, daemon=True).start()
+            thread = threading.Thread(target=work, daemon=True)
+            thread.start()
+            self._threads.append(thread)
         container.start()
 
     def self_test(self) -> SelfTest:
@@ -246,6 +254,11 @@ class DockerProcess:
             self._container.remove(force=True)
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads[:1]:
+            thread.join(5)  # the one that waits for the end; the others end with their streams
+        with contextlib.suppress(OSError):
+            self._keep.close()
+            self._socket.close()
         if self._watcher.stdin is not None:
             self._watcher.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -24,6 +24,7 @@ from mcps_trust.model.digest import sha256
 __all__ = ["REPOSITORY", "image_name", "write_image"]
 
 REPOSITORY = "mcps-runtime"
+_RECIPE = "2"  # to be raised with every change of what goes in
 _FOLDERS = ("app", "bytecode", "dev", "etc", "mcps", "proc", "sys", "tmp")
 _FILES = {"etc/passwd": f"mcps:x:{INNER_UID}:{INNER_UID}::/tmp:/usr/sbin/nologin\n",
           "etc/group": f"mcps:x:{INNER_UID}:\n", "etc/hosts": "127.0.0.1 localhost\n",
@@ -44,7 +45,7 @@ def image_name() -> str:
             found.append(find_runtime(name, ">=0").sha256)
         except McpsError:
             continue
-    return f"{REPOSITORY}:{sha256(' '.join(found).encode())[:24]}"
+    return f"{REPOSITORY}:{sha256(' '.join((_RECIPE, *found)).encode())[:24]}"
 
 
 def write_image() -> bytes:
@@ -52,7 +53,8 @@ def write_image() -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name in _FOLDERS:
-            _add(archive, name, b"", 0o755, tarfile.DIRTYPE)
+            # The engine gives a tmpfs the mode of the folder that it covers.
+            _add(archive, name, b"", 0o1777 if name == "tmp" else 0o755, tarfile.DIRTYPE)
         for name, text in _FILES.items():
             _add(archive, name, text.encode(), 0o444, tarfile.REGTYPE)
         for target, to in host_links().items():

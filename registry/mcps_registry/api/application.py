@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import tempfile
 from collections.abc import AsyncIterator
 from typing import Any, BinaryIO, cast
@@ -25,6 +26,7 @@ from mcps_trust.model.submission import MAX_TOTAL, BadSubmissionError, unpack
 
 __all__ = ["RESIGN_EVERY", "make_application"]
 
+_LOG = logging.getLogger(__name__)
 RESIGN_EVERY = 15 * 60.0  # seconds
 _JSON_LIMIT = 32 * 1024 * 1024  # bytes
 _SUBMISSION_SECONDS = 120.0
@@ -100,7 +102,10 @@ def make_application(
         async def resign() -> None:
             while True:
                 await asyncio.sleep(resign_every)
-                await run_in_threadpool(desk.repository.refresh, utc_now())
+                try:
+                    await run_in_threadpool(desk.repository.refresh, utc_now())
+                except (McpsError, OSError):
+                    _LOG.exception("the timestamp could not be signed again; trying later")
 
         task = asyncio.create_task(resign())
         yield

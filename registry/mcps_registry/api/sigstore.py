@@ -161,7 +161,10 @@ class TokenSubject:
         """``email`` or ``sub``, unverified: `TokenChecker` verifies the token afterwards."""
         import jwt
 
-        claims = jwt.decode(token, options={"verify_signature": False})
+        try:
+            claims = jwt.decode(token, options={"verify_signature": False})
+        except jwt.PyJWTError as error:
+            raise BadSigningRequestError("not an identity token", found=str(error)) from error
         return str(claims.get("email") or claims.get("sub") or "")
 
 

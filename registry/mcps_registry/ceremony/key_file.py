@@ -165,7 +165,7 @@ def new_salt() -> bytes:
     return secrets.token_bytes(_SALT_BYTES)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=32)
 def _derive(passphrase: bytes, salt: bytes) -> bytes:
     return Scrypt(salt=salt, length=32, n=_N, r=_R, p=_P).derive(passphrase)
 

@@ -22,7 +22,7 @@ from mcps_registry.sigstore.instance import open_instance
 from mcps_registry.sigstore.tokens import DevelopmentIssuer, TokenChecker
 from mcps_trust.command_line import emit, json_option, progress, read_passphrase
 from mcps_trust.errors import ConfigurationError
-from mcps_trust.http import HttpSettings
+from mcps_trust.http_settings import HttpSettings
 
 __all__ = ["refresh", "serve"]
 

@@ -37,6 +37,7 @@ from mcps_trust.clock import format_time
 from mcps_trust.errors import NotPermittedError, UntrustedDataError
 from mcps_trust.locked_file import exclusive, make_private_directory, write_atomically
 from mcps_trust.model.digest import sha256
+from mcps_trust.model.names import parse_segment
 
 __all__ = ["ISSUED_FIELD", "Repository", "RoleRefusedError", "VersionConflictError"]
 
@@ -146,12 +147,21 @@ class Repository:
             VersionConflictError: the version is not the next one.
             UntrustedDataError: metadata or files are malformed.
         """
+        if not roles:
+            raise RoleRefusedError("nothing was handed in")
         with exclusive(self._lock):
             changes = _Changes(files=dict(files))
+            named: set[str] = set()
             for role, data in roles.items():
                 if is_bin(role) or role in ("snapshot", "timestamp"):
                     raise RoleRefusedError(f"{role} is signed by the registry itself", found=role)
-                changes.add(role, self._check_role(role, data, roles, files, now), data)
+                metadata = self._check_role(role, data, roles, files, now)
+                changes.add(role, metadata.signed.version, data)
+                if isinstance(metadata.signed, Targets):
+                    named |= metadata.signed.targets.keys()
+            stray = sorted(files.keys() - named)
+            if stray:
+                raise RoleRefusedError("a file was handed in that no role names", found=stray[0])
             self._commit(changes, now)
 
     def put_entry(self, path: str, data: bytes, now: datetime) -> None:
@@ -230,7 +240,7 @@ class Repository:
         roles: Mapping[str, bytes],
         files: Mapping[str, bytes],
         now: datetime,
-    ) -> int:
+    ) -> Metadata[Root] | Metadata[Targets]:
         new = _parse(role, data)
         old_data = self.role(role)
         old = None if old_data is None else _parse(role, old_data)
@@ -262,7 +272,7 @@ class Repository:
             )
         if isinstance(new.signed, Targets):
             self._check_files(role, new.signed, files)
-        return new.signed.version
+        return new
 
     def _check_files(self, role: str, signed: Targets, files: Mapping[str, bytes]) -> None:
         for path, info in signed.targets.items():
@@ -298,6 +308,9 @@ class Repository:
         changes.add(role, signed.version, metadata.to_bytes(_SERIALIZER))
 
     def _commit(self, changes: _Changes, now: datetime) -> None:
+        for path in changes.files:
+            for segment in path.split("/"):
+                parse_segment(segment, "part of a target's path")
         self._add_snapshot(changes, now)
         with writing(self._engine) as connection:
             for path, data in changes.files.items():

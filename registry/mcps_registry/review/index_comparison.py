@@ -19,7 +19,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mcps_trust.errors import McpsError, UnavailableError
-from mcps_trust.http import Http, HttpSettings
+from mcps_trust.http import Http
+from mcps_trust.http_settings import HttpSettings
 from mcps_trust.model import strict_json
 from mcps_trust.model.entry import Artifacts
 from mcps_trust.model.package_lock import LockedTarball, NodeClosure

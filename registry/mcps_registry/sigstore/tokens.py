@@ -20,7 +20,8 @@ from jwt.algorithms import ECAlgorithm
 
 from mcps_registry.sigstore.authority import Subject
 from mcps_trust.errors import McpsError, NotPermittedError
-from mcps_trust.http import Http, HttpSettings
+from mcps_trust.http import Http
+from mcps_trust.http_settings import HttpSettings
 
 __all__ = ["DevelopmentIssuer", "Issuer", "TokenChecker", "TokenRefusedError"]
 

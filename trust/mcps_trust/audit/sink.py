@@ -165,7 +165,9 @@ def _tail(path: Path) -> tuple[int, str]:
 def _append(path: Path, line: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
+        size = os.fstat(descriptor).st_size
         if os.write(descriptor, line) != len(line):
+            os.ftruncate(descriptor, size)  # else the next record would join this one's half
             msg = "the record was cut off"
             raise OSError(msg)
         os.fsync(descriptor)

@@ -114,6 +114,20 @@ class Revocations:
         fields.done()
         return cls(revocations=found)
 
+    @classmethod
+    def parse_union(cls, data: bytes) -> Self:
+        """Read what `union` made: one id may stand there with more than one text.
+
+        Raises:
+            UntrustedDataError: it is not a list of revocations.
+        """
+        fields = Fields(strict_json.loads_canonical(data, limit=64 * 1024 * 1024), "revocations")
+        fields.version("version", 1)
+        items = fields.array("revocations", longest=1_000_000)
+        found = tuple(Revocation.from_fields(Fields(item, "revocation")) for item in items)
+        fields.done()
+        return cls(revocations=found)
+
     def to_bytes(self) -> bytes:
         """The bytes of the file."""
         items = [revocation.to_dict() for revocation in self.revocations]

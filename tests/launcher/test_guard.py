@@ -1,0 +1,230 @@
+"""What the guard does with each message: a table of lines in and actions out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mcps_launcher.guard.decide import MAX_REFUSED, Action, Audit, Guard, ToClient, ToServer
+from mcps_launcher.guard.pins import Pins
+from mcps_trust.model.entry import ToolRule
+from mcps_trust.model.tools import Captured, ToolSurface
+
+ECHO = {"name": "echo", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True}}
+PAY = {"name": "pay", "inputSchema": {"type": "object"}}
+SURFACE = ToolSurface(
+    protocol_versions=("2025-11-25",),
+    instructions=(Captured(definition={"instructions": "be nice"}, eras=("legacy",),
+                           capabilities=("none",)),),
+    items=tuple(Captured(definition=tool, eras=("legacy",), capabilities=("none", "all"))
+                for tool in (ECHO, PAY)),
+    prompts=(Captured(definition={"name": "hello"}, eras=("legacy",), capabilities=("none",)),),
+)  # fmt: skip
+RULES = {"echo": ToolRule(tool_class="read", approval="none"),
+         "pay": ToolRule(tool_class="payment", approval="user")}  # fmt: skip
+
+
+@pytest.fixture
+def guard() -> Guard:
+    return Guard(pins=Pins.of(SURFACE, RULES, ()), limit=1 << 20)
+
+
+def line(**message: Any) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", **message}).encode()
+
+
+def to_server(actions: list[Action]) -> list[Any]:
+    return [json.loads(a.line) for a in actions if isinstance(a, ToServer)]
+
+
+def to_client(actions: list[Action]) -> list[Any]:
+    return [json.loads(a.line) for a in actions if isinstance(a, ToClient)]
+
+
+def audited(actions: list[Action]) -> list[tuple[str, Any]]:
+    return [(a.event, a.body.get("reason")) for a in actions if isinstance(a, Audit)]
+
+
+def listed(guard: Guard, *tools: dict[str, Any]) -> list[Action]:
+    """Let the guard list the tools, as it does before the first call."""
+    asked = to_server(guard.from_client(line(id="first", method="tools/call",
+                                             params={"name": "echo"})))  # fmt: skip
+    assert [message["method"] for message in asked] == ["tools/list"]
+    return guard.from_server(line(id=asked[0]["id"], result={"tools": list(tools)}))
+
+
+def test_the_first_call_waits_for_the_guards_own_list(guard: Guard) -> None:
+    actions = listed(guard, ECHO, PAY)
+    assert [m["method"] for m in to_server(actions)] == ["tools/call"]
+    assert isinstance(actions[0], Audit), "written down before it is forwarded"
+    assert not guard.holds_calls
+
+
+@pytest.mark.parametrize(
+    ("tool", "code"),
+    [("pay", "approval-needed"), ("ghost", "tool-not-granted"), (None, "tool-not-granted")],
+)
+def test_a_call_that_is_not_granted_is_a_tool_error(
+    guard: Guard, tool: str | None, code: str
+) -> None:
+    listed(guard, ECHO, PAY)
+    actions = guard.from_client(line(id=2, method="tools/call", params={"name": tool}))
+    assert audited(actions) == [("call", code)]
+    (answer,) = to_client(actions)
+    assert answer["id"] == 2
+    assert answer["result"]["isError"] is True
+    assert f"[{code}]" in answer["result"]["content"][0]["text"]
+    assert to_server(actions) == []
+    allowed = guard.from_client(line(id=3, method="tools/call", params={"name": "echo"}))
+    assert to_server(allowed)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {**ECHO, "annotations": {"readOnlyHint": False}},
+        {**ECHO, "description": "now with orders for the model"},
+        {**ECHO, "_meta": {}},
+        {**ECHO, "inputSchema": {"type": "object", "properties": {"x": {}}}},
+    ],
+)
+def test_a_changed_definition_is_quarantined(guard: Guard, changed: dict[str, Any]) -> None:
+    actions = listed(guard, changed, PAY)
+    assert ("drift", None) in audited(actions)
+    assert "[drift]" in to_client(actions)[0]["result"]["content"][0]["text"]
+    guard.from_client(line(id=5, method="tools/list"))
+    shown = to_client(guard.from_server(line(id=5, result={"tools": [changed, PAY]})))
+    assert [tool["name"] for tool in shown[0]["result"]["tools"]] == ["pay"]
+
+
+def test_the_list_is_asked_for_again_after_it_changed(guard: Guard) -> None:
+    listed(guard, ECHO, PAY)
+    guard.from_server(line(method="notifications/tools/list_changed"))
+    actions = guard.from_client(line(id=9, method="tools/call", params={"name": "echo"}))
+    assert [m["method"] for m in to_server(actions)] == ["tools/list"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b'{"jsonrpc":"2.0","method":"tools/call","params":{"name":"pay"}}', "not-a-notification"),
+        (b'[{"jsonrpc":"2.0","id":1,"method":"tools/list"}]', "batch"),
+        (b'{"jsonrpc":"2.0","id":1,"id":2,"method":"tools/list"}', "json-duplicate-key"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"tools/call","Method":"ping"}', "bad-message"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"Name":"pay"}}', "bad-message"),
+        (b'{"jsonrpc":"2.0","id":true,"method":"tools/list"}', "bad-message"),
+        (b'{"jsonrpc":"2.0","id":1.5,"method":"tools/list"}', "bad-message"),
+        (b'{"jsonrpc":"1.0","id":1,"method":"tools/list"}', "bad-message"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"x","result":{}}', "bad-message"),
+        (b'{"jsonrpc":"2.0","id":7,"result":{}}', "unexpected-response"),
+        (b"\xff", "json-syntax"),
+        (b"not JSON", "json-syntax"),
+    ],
+)
+def test_what_a_host_may_not_send_never_reaches_the_server(
+    guard: Guard, raw: bytes, reason: str
+) -> None:
+    actions = guard.from_client(raw)
+    assert to_server(actions) == []
+    assert audited(actions) == [("message-refused", reason)]
+    assert to_server(guard.from_client(line(id=1, method="tools/list")))
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (line(id=1, method="sampling/createMessage"), "server-request"),
+        (line(id=1, method="elicitation/create"), "server-request"),
+        (line(id=1, method="anything/else"), "server-request"),
+        (line(method="tools/call", params={}), "not-a-notification"),
+        (line(id=99, result={}), "unexpected-response"),
+        (b"noise on stdout", "json-syntax"),
+        (b"[]", "bad-message"),
+    ],
+)
+def test_what_a_server_may_not_send_never_reaches_the_host(
+    guard: Guard, raw: bytes, reason: str
+) -> None:
+    actions = guard.from_server(raw)
+    assert to_client(actions) == []
+    assert audited(actions) == [("message-refused", reason)]
+    assert to_client(guard.from_server(line(id=1, method="roots/list")))
+
+
+def test_instructions_that_changed_are_taken_out(guard: Guard) -> None:
+    def greeting(text: str) -> list[Action]:
+        guard.from_client(line(id=text, method="initialize"))
+        result = {"protocolVersion": "2025-11-25", "instructions": text, "vendor": 1}
+        return guard.from_server(line(id=text, result=result))
+
+    assert to_client(greeting("be nice"))[0]["result"]["instructions"] == "be nice"
+    changed = greeting("be evil")
+    assert audited(changed) == [("drift", None)]
+    assert to_client(changed)[0]["result"] == {"protocolVersion": "2025-11-25", "vendor": 1}
+
+
+def test_what_is_not_policed_passes_byte_for_byte(guard: Guard) -> None:
+    raw = b'{ "jsonrpc" : "2.0","id":1,"method":"vendor/x","params":{"n":123456789012345678901} }'
+    assert guard.from_client(raw) == [ToServer(raw + b"\n")]
+    answer = '{"jsonrpc":"2.0", "id":1,"result":{"z":"\u00a0\u200d","a":1.0}}'.encode()
+    assert guard.from_server(answer) == [ToClient(answer + b"\n")]
+
+
+def test_a_line_that_others_would_split_is_escaped(guard: Guard) -> None:
+    raw = '{"jsonrpc":"2.0","id":1,"method":"x","params":\r{"t":"a\u2028b"}}'.encode()
+    (action,) = guard.from_client(raw)
+    assert isinstance(action, ToServer)
+    assert action.line.count(b"\r") == 0
+    assert len(action.line.decode().splitlines()) == 1
+    assert json.loads(action.line)["params"] == {"t": "a\u2028b"}
+
+
+def test_an_integer_that_readers_round_is_refused_as_an_argument(guard: Guard) -> None:
+    listed(guard, ECHO, PAY)
+    params = {"name": "echo", "arguments": {"id": 2**53}}
+    actions = guard.from_client(line(id=4, method="tools/call", params=params))
+    assert audited(actions) == [("call", "not-canonical")]
+    assert to_server(actions) == []
+
+
+def test_a_request_for_input_is_refused(guard: Guard) -> None:
+    listed(guard, ECHO, PAY)
+    guard.from_client(line(id=4, method="tools/call", params={"name": "echo"}))
+    asked = {"resultType": "input_required", "inputRequests": {}}
+    actions = guard.from_server(line(id=4, result=asked))
+    assert ("message-refused", "input-required") in audited(actions)
+    assert to_client(actions)[0]["result"]["isError"] is True
+
+
+def test_a_list_without_end_is_not_followed_for_ever(guard: Guard) -> None:
+    (asked,) = to_server(guard.from_client(line(id=1, method="tools/call",
+                                                params={"name": "echo"})))  # fmt: skip
+    for _ in range(1000):
+        actions = guard.from_server(line(id=asked["id"], result={"tools": [], "nextCursor": "c"}))
+        sent = to_server(actions)
+        if not sent:
+            break
+        (asked,) = sent
+    assert to_client(actions)[0]["result"]["isError"] is True
+
+
+def test_a_cancelled_call_is_not_made(guard: Guard) -> None:
+    guard.from_client(line(id=1, method="tools/call", params={"name": "echo"}))
+    guard.from_client(line(method="notifications/cancelled", params={"requestId": 1}))
+    assert not guard.holds_calls
+
+
+def test_refusals_are_counted(guard: Guard) -> None:
+    for _ in range(MAX_REFUSED + 1):
+        guard.from_server(b"noise")
+    assert guard.refused > MAX_REFUSED
+
+
+def test_an_id_in_use_is_refused(guard: Guard) -> None:
+    assert to_server(guard.from_client(line(id=1, method="tools/list")))
+    again = guard.from_client(line(id=1, method="tools/list"))
+    assert to_server(again) == []
+    assert to_client(again)[0]["error"]["code"] == -32600
+    assert to_server(guard.from_client(line(id="1", method="tools/list"))), "1 is not '1'"
