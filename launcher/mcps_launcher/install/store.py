@@ -114,7 +114,10 @@ class Store:
         building = Path(tempfile.mkdtemp(prefix=".building-", dir=self._path))
         try:
             _write_tree(building / _BYTECODE, files)
+            # Moving a folder to another parent changes what is in it: its "..".
+            os.chmod(building / _BYTECODE, 0o755)
             os.rename(building / _BYTECODE, installed.path / _BYTECODE)
+            os.chmod(installed.path / _BYTECODE, 0o555)
         except OSError as error:
             raise NotWritableError("the bytecode cannot be kept", found=error.strerror) from error
         finally:
