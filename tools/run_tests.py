@@ -20,6 +20,8 @@ def main() -> int:
     engine = None
     if not Path("/usr/bin/bwrap").exists():
         left_out.append("bwrap")
+    if not (ROOT / ".tools" / "interop" / ".made-from").exists():
+        left_out.append("node")
     if not SOCKET.exists():
         engine = start_engine()
         if engine is None:
