@@ -420,8 +420,12 @@ class Resolver:
             http=self._configuration.http,
         )
         store = Store(self._places.store)
-        known = store.find(selection.key)
-        if known is not None and manifest(known.path) != self._kept.manifest(selection.key):
+        known, manifest_then = store.find(selection.key), self._kept.manifest(selection.key)
+        if known is not None and manifest_then is None:
+            # An installation that was interrupted before its end: do it again, from the hashes.
+            store.discard(selection.key)
+            known = None
+        if known is not None and manifest(known.path) != manifest_then:
             raise StoreChangedError(
                 "the installed closure is not as it was installed", found=str(known.path)
             )

@@ -84,6 +84,8 @@ class Relay:
         audit: writes a record; raises where it cannot.
         log: takes what the server writes to stderr.
         tick: called every so often; gives a reason to end, or None.
+        grace: seconds for a server to end by itself once its input was closed.
+        patience: seconds for it to answer what it was asked before the host closed its side.
     """
 
     host_in: int
@@ -95,7 +97,8 @@ class Relay:
     audit: Callable[[Audit], None]
     log: Callable[[bytes], None]
     tick: Callable[[], str | None]
-    grace: float = 2.0
+    grace: float = 0.7
+    patience: float = 10.0
     _client_lines: Lines = field(default_factory=Lines)
     _server_lines: Lines = field(default_factory=Lines)
 
@@ -109,7 +112,7 @@ class Relay:
             os.set_blocking(descriptor, False)
         self._to_host, self._to_server = _Outbox(self.host_out), _Outbox(self.server_in)
         host_open = True
-        close_deadline = float("inf")
+        closed_at = 0.0
         errors_open = True
         next_tick = 0.0
         while True:
@@ -119,7 +122,8 @@ class Relay:
                 reason = self._reason_to_end()
                 if reason is not None:
                     return RelayEnd(reason)
-            if now >= close_deadline:
+            waited = self.grace if not self.guard.in_flight() else self.patience
+            if not host_open and now - closed_at >= waited:
                 return RelayEnd("host")
             ready = self._wait(host_open=host_open, errors_open=errors_open)
             if self.server_err in ready:
@@ -144,14 +148,22 @@ class Relay:
                 else:
                     self._client_chunk(b"\n")
                     host_open = False
-                    close_deadline = time.monotonic() + self.grace
+                    closed_at = time.monotonic()
             if not host_open and not self._to_server.size and not self.guard.holds_calls:
                 self._close_server_input()
             if self._to_host.broken:
                 return RelayEnd("host")
 
     def _reason_to_end(self) -> str | None:
+        if self._host_is_gone():
+            return "host"
         return "server-misbehaves" if self.guard.refused > MAX_REFUSED else self.tick()
+
+    def _host_is_gone(self) -> bool:
+        """Whether nobody can read what is sent: a host that was killed closes both ends."""
+        poll = select.poll()
+        poll.register(self.host_out, 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
     def _wait(self, *, host_open: bool, errors_open: bool) -> set[int]:
         reading, writing = [], []

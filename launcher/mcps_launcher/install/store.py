@@ -123,6 +123,10 @@ class Store:
         finally:
             _remove(building)
 
+    def discard(self, key: Sha256) -> None:
+        """Remove what stands under `key`, to be installed anew."""
+        _remove(self._path / key)
+
     def entries(self) -> list[Path]:
         """All closures."""
         with contextlib.suppress(OSError):

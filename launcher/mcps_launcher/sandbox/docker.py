@@ -174,7 +174,7 @@ def container_options(plan: Plan, place: Path, session: str) -> dict[str, Any]:
         "pids_limit": limits.pids,
         "mem_limit": limits.memory,
         "memswap_limit": limits.memory,
-        "nano_cpus": int(limits.cpus * 1e9),
+        "nano_cpus": int(min(limits.cpus, os.cpu_count() or 1) * 1e9),
         "ipc_mode": "none",
         "cgroupns": "private",
         "init": True,
