@@ -1,0 +1,61 @@
+"""What we write is what our schemas say, for each format of ours."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from mcps_trust.model.approval import envelope_payload
+from worlds import World, call
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NAMES = sorted(
+    item.name.removesuffix(".schema.json")
+    for item in files("mcps_trust.schemas").iterdir()
+    if item.name.endswith(".schema.json")
+)
+
+
+def schema(name: str) -> dict[str, Any]:
+    text = (files("mcps_trust.schemas") / f"{name}.schema.json").read_text("utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_schema_is_one(name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema(name))
+
+
+def test_the_index_is_as_its_schema_says() -> None:
+    document = json.loads((ROOT / "index.json").read_bytes())
+    jsonschema.validate(document, schema("index"))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "extra": 1}, schema("index"))
+
+
+@pytest.mark.bwrap
+def test_everything_published_is_as_its_schema_says(world: World) -> None:
+    entry = world.serve("echo")
+    get = world.desk.repository.target
+    jsonschema.validate(json.loads(entry.to_bytes()), schema("entry"))
+    payload, _ = envelope_payload(entry.approvals[0])
+    jsonschema.validate(json.loads(payload), schema("approval"))
+    for path, name in (("trust/approvers.json", "approvers"), ("revoked/list.json", "revocations"),
+                       ("teams/demo/allow-list.json", "allow-list"),
+                       ("reinstated/list.json", "reinstatements")):  # fmt: skip
+        jsonschema.validate(json.loads(get(path) or b""), schema(name))
+    from mcps_trust.bundle.parse import parse_bundle
+
+    bundle = parse_bundle(world.desk.blobs.get(entry.bundle_sha256))
+    jsonschema.validate(json.loads(bundle.payload), schema("release-statement"))
+    host = world.host("schemas")
+    host.talk("echo", call(1, "echo"))
+    (session,) = (host.places.audit / "sessions").glob("*.jsonl")
+    for line in session.read_text().splitlines():
+        jsonschema.validate(json.loads(line), schema("audit-record"))

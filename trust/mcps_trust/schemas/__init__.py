@@ -1,0 +1,1 @@
+"""JSON schemas of our own formats, for other people's tools; our own reading is stricter."""
