@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -64,19 +65,34 @@ def starts(host: Host, folder: Path) -> list[tuple[str, str, str]]:
         host.minutes_pass()
         return first_reply(command)
 
+    def resigned() -> float:
+        host.minutes_pass()
+        host.world.desk.repository.refresh(datetime.now(UTC))
+        return first_reply(command)
+
+    contained = host.world.host("bench-docker")
+    (contained.places.home / "config.toml").write_text('back-end = "docker"\n')
+    first_reply(contained.command("echo"))
     cases: dict[str, Callable[[], float]] = {
         "docker": lambda: first_reply(bare),
         "warm": lambda: first_reply(command),
         "lapsed": lapsed,
+        "resigned": resigned,
+        "contained": lambda: first_reply(contained.command("echo")),
     }
     found = interleave(cases)
     base = found["docker"]
+    titles = {
+        "docker": "unverified `docker run`, line-echo server",
+        "warm": "warm start, bwrap",
+        "lapsed": "freshness lapsed, unchanged",
+        "resigned": "freshness lapsed, timestamp signed again meanwhile",
+        "contained": "warm start, docker back end",
+    }
     return [
-        ("unverified `docker run`, line-echo server", f"{base * 1000:.0f} ms", "1.00 x"),
-        ("warm start, bwrap", f"{found['warm'] * 1000:.0f} ms", f"{found['warm'] / base:.2f} x"),
-        ("freshness lapsed, unchanged", f"{found['lapsed'] * 1000:.0f} ms",
-         f"{found['lapsed'] / base:.2f} x"),
-    ]  # fmt: skip
+        (title, f"{found[name] * 1000:.0f} ms", f"{found[name] / base:.2f} x")
+        for name, title in titles.items()
+    ]
 
 
 def first_reply(command: list[str]) -> float:

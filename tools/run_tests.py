@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ def main() -> int:
         left_out.append("bwrap")
     if not (ROOT / ".tools" / "interop" / ".made-from").exists():
         left_out.append("node")
-    if not SOCKET.exists():
+    if not answers():
         engine = start_engine()
         if engine is None:
             left_out.append("docker")
@@ -44,14 +45,25 @@ def main() -> int:
     return code
 
 
+def answers() -> bool:
+    """Whether an engine listens; a socket file may outlive the engine that made it."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(SOCKET))
+    except OSError:
+        return False
+    return True
+
+
 def start_engine() -> subprocess.Popen[bytes] | None:
     """Start a Docker engine where root can and none runs."""
     if os.geteuid() != 0 or not Path(ENGINE).exists() or shutil.which("iptables") is None:
         return None
-    log = (ROOT / ".tools" / "dockerd.log").open("wb")
-    engine = subprocess.Popen([ENGINE], stdout=log, stderr=log)
+    Path("/var/run/docker.pid").unlink(missing_ok=True)  # of an engine that was killed
+    with (ROOT / ".tools" / "dockerd.log").open("wb") as log:
+        engine = subprocess.Popen([ENGINE], stdout=log, stderr=log)
     for _ in range(300):
-        if SOCKET.exists():
+        if answers():
             return engine
         if engine.poll() is not None:
             return None
