@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
@@ -22,6 +21,17 @@ from mcps_launcher.install.start import start_plan
 from mcps_launcher.install.store import Installed, Store, StoreChangedError, manifest
 from mcps_launcher.kept import CLOCK_SLACK, Kept
 from mcps_launcher.places import Places
+from mcps_launcher.proved import (
+    Chain,
+    DevelopmentRegistryError,
+    Link,
+    NotCachedError,
+    NothingRunnableError,
+    OfflineTooLongError,
+    Targets,
+    TeamUnknownError,
+    refuse_unsupported,
+)
 from mcps_launcher.sandbox.process import BackEnd
 from mcps_launcher.warm import OFFLINE_TIERS, check_freeze
 from mcps_trust.bundle.approvals import valid_approvers
@@ -30,21 +40,17 @@ from mcps_trust.clock import format_time
 from mcps_trust.errors import ConfigurationError, NotPermittedError, UnavailableError
 from mcps_trust.http import Http
 from mcps_trust.locked_file import make_private_directory, write_atomically
-from mcps_trust.model.allow_list import Allowed, AllowList
+from mcps_trust.model.allow_list import AllowList
 from mcps_trust.model.approval import Approvers
-from mcps_trust.model.decision import LaunchDecision, MetadataState
+from mcps_trust.model.closure import Closure, parse_closure
+from mcps_trust.model.decision import LaunchDecision
 from mcps_trust.model.digest import Sha256, sha256
-from mcps_trust.model.entry import Entry
 from mcps_trust.model.names import allow_list_path, blob_path
-from mcps_trust.model.package_lock import NodeClosure
-from mcps_trust.model.permissions import Permissions
 from mcps_trust.model.proof import Proof
-from mcps_trust.model.pylock import PythonClosure
 from mcps_trust.model.revocation import Reinstatements, Revocations
-from mcps_trust.model.statement import MAX_CLOSURE, PREDICATE_TYPE, ReleasePackage, ReleaseStatement
+from mcps_trust.model.statement import MAX_CLOSURE, PREDICATE_TYPE, ReleaseStatement
 from mcps_trust.policy.chain import (
     EntryNotInCatalogueError,
-    Profile,
     check_approvals,
     check_bundle_bytes,
     check_entry,
@@ -54,6 +60,7 @@ from mcps_trust.policy.chain import (
     sandbox_permissions,
 )
 from mcps_trust.policy.revoked import ReleaseFacts, refuse_revoked
+from mcps_trust.software import software_versions
 from mcps_trust.tuf.client import (
     MetadataInvalidError,
     Registry,
@@ -62,91 +69,9 @@ from mcps_trust.tuf.client import (
     open_registry,
 )
 
-__all__ = ["Chain", "Link", "Resolver"]
+__all__ = ["Resolver"]
 
 T = TypeVar("T")
-
-
-class OfflineTooLongError(UnavailableError):
-    """The registry cannot be reached, and its last word is too old for this tier."""
-
-    code = "offline-too-long"
-    advice = "connect this machine to the registry"
-
-
-class TeamUnknownError(NotPermittedError):
-    """The registry knows no such team."""
-
-    code = "team-unknown"
-    advice = "check the team's name: mcps-launch enroll … --team TEAM"
-
-
-class DevelopmentRegistryError(NotPermittedError):
-    """The signer's authority gives identities to anybody."""
-
-    code = "development-registry"
-    advice = "only for trying things out: mcps-launch enroll … --development"
-
-
-class NotCachedError(UnavailableError):
-    """The registry cannot be reached, and what is needed was never fetched."""
-
-    code = "not-cached"
-    advice = "connect this machine, or run `mcps-launch prefetch` while it is connected"
-
-
-class UnsupportedPermissionError(ConfigurationError):
-    """The server was granted what this release has no means to give."""
-
-    code = "unsupported-permission"
-    advice = "use another server, or wait for a release that can"
-
-
-class NothingRunnableError(ConfigurationError):
-    """No package of the release can be run here."""
-
-    code = "nothing-runnable"
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """One link that holds, and what was proved by it."""
-
-    name: str
-    proved: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Targets:
-    """What was read from the registry in one verified state."""
-
-    state: MetadataState
-    allow_list: AllowList
-    allow_list_sha256: Sha256
-    allowed: Allowed
-    entry: Entry
-    approvers: Approvers
-    approvers_sha256: Sha256
-    revocations: Revocations
-    reinstated: Reinstatements
-    trusted_root: bytes
-    offline: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chain:
-    """Everything up to, but without, an installed closure."""
-
-    targets: Targets
-    proof: Proof
-    payload: bytes
-    statement: ReleaseStatement
-    approved_by: tuple[str, ...]
-    profile: Profile
-    package: int
-    runtime: Runtime
-    closure: PythonClosure | NodeClosure
-    links: tuple[Link, ...]
 
 
 class Resolver:
@@ -228,12 +153,12 @@ class Resolver:
         self._link("release", f"{proof.release}")
         package, runtime = self._choose(statement)
         lock = self._blob(statement.packages[package].closure.sha256, MAX_CLOSURE)
-        closure = _parse_closure(statement.packages[package], lock)
+        closure = parse_closure(statement.packages[package].registry_type, lock)
         self._check_revocations(targets, proof, statement, closure)
         profile = sandbox_permissions(
             statement, entry, targets.allowed.tighten, self._configuration.ceiling
         )
-        _refuse_unsupported(profile.permissions)
+        refuse_unsupported(profile.permissions)
         self._link("profile", "requested ∩ granted ∩ tightened ∩ ceiling")
         return Chain(
             targets=targets, proof=proof, payload=payload, statement=statement,
@@ -337,16 +262,11 @@ class Resolver:
         return proof, payload
 
     def _still_proved(self, proof: Proof, targets: Targets) -> bool:
-        from importlib.metadata import version
-
-        software = " ".join(
-            f"{name}=={version(name)}" for name in ("mcps", "sigstore", "cryptography")
-        )
         return (
             proof.trusted_root == sha256(targets.trusted_root)
             and proof.required == targets.entry.identity
             and proof.predicate_type == PREDICATE_TYPE
-            and proof.software == software
+            and proof.software == software_versions()
         )
 
     def _refuse_development(self, targets: Targets) -> None:
@@ -392,7 +312,7 @@ class Resolver:
 
     def _check_revocations(
         self, targets: Targets, proof: Proof, statement: ReleaseStatement,
-        closure: PythonClosure | NodeClosure,
+        closure: Closure,
     ) -> None:  # fmt: skip
         digests = {proof.release, proof.bundle, targets.allowed.sha256, *proof.closures}
         facts = ReleaseFacts(
@@ -472,24 +392,3 @@ class Resolver:
 
     def _link(self, name: str, proved: str) -> None:
         self._links.append(Link(name, proved))
-
-
-def _refuse_unsupported(permissions: Permissions) -> None:
-    """This release gives no network, mounts or secrets: say so before anything is started."""
-    wanted = [
-        *(f"egress {name}" for name in permissions.egress),
-        *(f"mount {mount.target}" for mount in permissions.mounts),
-        *(f"secret {secret.name}" for secret in permissions.secrets if secret.required),
-    ]
-    if wanted:
-        raise UnsupportedPermissionError(
-            "this version of mcps cannot give what the server needs",
-            expected="; ".join(wanted),
-            found="not supported yet",
-        )
-
-
-def _parse_closure(package: ReleasePackage, data: bytes) -> PythonClosure | NodeClosure:
-    if package.registry_type == "pypi":
-        return PythonClosure.parse(data)
-    return NodeClosure.parse(data)

@@ -15,12 +15,12 @@ from mcps_signer.closure.pypi import PLATFORMS, lock_pypi
 from mcps_signer.closure.source import Locked, Source
 from mcps_trust.errors import ConfigurationError
 from mcps_trust.model import strict_json
+from mcps_trust.model.closure import Closure as AnyClosure
+from mcps_trust.model.closure import parse_closure
 from mcps_trust.model.digest import Sha256, sha256
 from mcps_trust.model.fields import Fields
 from mcps_trust.model.index import Profile
-from mcps_trust.model.package_lock import NodeClosure
 from mcps_trust.model.permissions import Permissions
-from mcps_trust.model.pylock import PythonClosure
 from mcps_trust.model.server_json import ServerJson
 from mcps_trust.model.statement import (
     CLOSURE_MEDIA_TYPES,
@@ -169,11 +169,9 @@ def build_release(
     return Release(statement=statement, locked=locked)
 
 
-def parse_lock(locked: Locked) -> PythonClosure | NodeClosure:
+def parse_lock(locked: Locked) -> AnyClosure:
     """The lock as a value."""
-    if locked.source.kind == "pypi":
-        return PythonClosure.parse(locked.lock)
-    return NodeClosure.parse(locked.lock)
+    return parse_closure(locked.source.kind, locked.lock)
 
 
 def starter_permissions() -> dict[str, Any]:

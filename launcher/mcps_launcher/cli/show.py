@@ -8,7 +8,7 @@ from mcps_launcher.back_ends import choose_back_end
 from mcps_launcher.cli.options import Home, pass_home
 from mcps_launcher.configuration import Configuration
 from mcps_launcher.guard.pins import refusal_of
-from mcps_launcher.resolve import Chain
+from mcps_launcher.proved import Chain
 from mcps_trust.clock import format_time
 from mcps_trust.command_line import emit, json_option
 

@@ -20,13 +20,14 @@ from mcps_launcher.guard.message import (
     encode,
     era_of,
     error_answer,
+    has_form,
+    outcome_of,
     parse_line,
     tool_refusal,
 )
 from mcps_launcher.guard.pins import Pins, refusal_of
 from mcps_trust.audit.record import Event
 from mcps_trust.errors import McpsError
-from mcps_trust.model.canonical import canonical
 from mcps_trust.model.tools import Era
 
 __all__ = ["Action", "Audit", "Guard", "ToClient", "ToServer"]
@@ -146,7 +147,7 @@ class Guard:
         name = message.params.get("name") or message.params.get("uri") or ""
         pending.name, pending.audited = str(name)[:500], True
         body = {"method": message.method, "name": pending.name, "id": identity}
-        if not _has_form(message.params):
+        if not has_form(message.params):
             refused = {**body, "decision": "refused", "reason": "not-canonical"}
             text = "an integer beyond 2^53 means different things to readers"
             return [
@@ -230,7 +231,7 @@ class Guard:
             "approval": rule.approval if rule else None,
         }
         arguments = message.params.get("arguments")
-        if not _has_form(arguments):
+        if not has_form(arguments):
             refusal = "not-canonical", "an integer beyond 2^53 means different things to readers"
             arguments = None
         if refusal is not None:
@@ -303,7 +304,7 @@ class Guard:
                     {
                         "id": message.id,
                         "name": pending.name,
-                        "outcome": _outcome(message),
+                        "outcome": outcome_of(message),
                         "bytes": len(message.raw),
                     },
                 )
@@ -393,18 +394,3 @@ class Guard:
     def in_flight(self) -> list[Id]:
         """Requests of the host's that have no answer yet."""
         return [*self._pending, *(call.id for call in self._held if call.id is not None)]
-
-
-def _has_form(value: object) -> bool:
-    """Whether the audit can write a digest of it."""
-    try:
-        canonical(value)
-    except McpsError:
-        return False
-    return True
-
-
-def _outcome(message: Message) -> str:
-    if "error" in message.value:
-        return "error"
-    return "tool-error" if (message.result or {}).get("isError") is True else "ok"

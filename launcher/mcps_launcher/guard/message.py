@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mcps_trust.errors import UntrustedDataError
+from mcps_trust.errors import McpsError, UntrustedDataError
 from mcps_trust.model import strict_json
+from mcps_trust.model.canonical import canonical
 from mcps_trust.model.tools import Era
 
 __all__ = ["BadMessageError", "Id", "Message", "encode", "era_of", "error_answer", "parse_line",
@@ -154,3 +155,19 @@ def tool_refusal(identity: Id | None, era: Era, text: str) -> bytes:
     if era == "modern":
         result["resultType"] = "complete"
     return encode({"jsonrpc": "2.0", "id": identity, "result": result})
+
+
+def has_form(value: object) -> bool:
+    """Whether the audit can write a digest of it."""
+    try:
+        canonical(value)
+    except McpsError:
+        return False
+    return True
+
+
+def outcome_of(message: Message) -> str:
+    """How a call or read ended, in one word for the audit."""
+    if "error" in message.value:
+        return "error"
+    return "tool-error" if (message.result or {}).get("isError") is True else "ok"

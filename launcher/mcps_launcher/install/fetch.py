@@ -28,6 +28,7 @@ from mcps_trust.model.digest import Sha256
 from mcps_trust.model.names import blob_path
 from mcps_trust.model.package_lock import LockedTarball
 from mcps_trust.model.pylock import LockedWheel
+from mcps_trust.npm_settings import configured_registry
 
 __all__ = ["FetchSettings", "PackageUnavailableError", "fetch_tarballs", "fetch_wheels"]
 
@@ -85,7 +86,7 @@ def fetch_tarballs(tarballs: Iterable[LockedTarball], settings: FetchSettings) -
     wanted = {tarball.sha512.hex(): tarball for tarball in tarballs}
     lacking = [t for digest, t in wanted.items() if not _is_512(settings.cache / digest, t)]
     if lacking:
-        base = (settings.npm or _npm_registry()).rstrip("/")
+        base = (settings.npm or configured_registry()).rstrip("/")
         _in_parallel(
             lacking, settings, lambda tarball, http: _from_npm(tarball, base, settings, http)
         )
@@ -187,24 +188,3 @@ def _found(body: bytes, status: int) -> str:
     if status != 200:
         return f"status {status}"
     return "sha512-" + base64.b64encode(hashlib.sha512(body).digest()).decode()
-
-
-def _npm_registry() -> str:
-    home = pwd.getpwuid(os.geteuid()).pw_dir
-    try:
-        done = subprocess.run(
-            ["/usr/bin/npm", "config", "get", "registry"],
-            check=True,
-            cwd="/",
-            env={"HOME": home, "PATH": "/usr/bin:/bin"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise PackageUnavailableError(
-            "npm cannot say which registry to ask",
-            found=str(error),
-            remedy="install npm, or set npm under [index]",
-        ) from error
-    return done.stdout.strip()

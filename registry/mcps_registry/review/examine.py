@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcps_registry.access import Access
-from mcps_registry.submission.intake import parse_closure
 from mcps_trust.bundle.verify import verify_bundle
 from mcps_trust.errors import UntrustedDataError
+from mcps_trust.model.closure import Closure, parse_closure
 from mcps_trust.model.digest import Sha256
 from mcps_trust.model.fields import Fields
 from mcps_trust.model.identity import PublisherIdentity
-from mcps_trust.model.package_lock import NodeClosure
 from mcps_trust.model.proof import Proof
-from mcps_trust.model.pylock import PythonClosure
 from mcps_trust.model.statement import ReleaseStatement
 
 __all__ = ["Examined", "examine"]
@@ -34,7 +32,7 @@ class Examined:
     statement: ReleaseStatement
     proof: Proof
     identity: PublisherIdentity
-    closures: tuple[PythonClosure | NodeClosure, ...]
+    closures: tuple[Closure, ...]
 
 
 def examine(access: Access, release: str) -> Examined:
@@ -60,7 +58,7 @@ def examine(access: Access, release: str) -> Examined:
             found=item["release"],
         )
     closures = tuple(
-        parse_closure(package, access.blob(package.closure.sha256))
+        parse_closure(package.registry_type, access.blob(package.closure.sha256))
         for package in statement.packages
     )
     return Examined(

@@ -25,6 +25,7 @@ from mcps_trust.model import strict_json
 from mcps_trust.model.entry import Artifacts
 from mcps_trust.model.package_lock import LockedTarball, NodeClosure
 from mcps_trust.model.pylock import PythonClosure
+from mcps_trust.npm_settings import configured_registry
 
 __all__ = ["IndexUnavailableError", "compare_with_index"]
 
@@ -131,7 +132,7 @@ def _file_name(wheel: dict[str, str]) -> str:
 
 
 def _compare_npm(tarballs: Iterable[LockedTarball], registry: str) -> list[str]:
-    base = (registry or configured_npm_registry()).rstrip("/")
+    base = (registry or configured_registry()).rstrip("/")
 
     wanted = list(tarballs)
 
@@ -162,29 +163,3 @@ def _differs(tarball: LockedTarball, base: str, http: Http) -> bool:
         raise IndexUnavailableError(
             "the npm registry answers something else", found=f"status {answer.status}"
         ) from error
-
-
-def configured_npm_registry() -> str:
-    """The base URL that npm is configured for on this machine.
-
-    Raises:
-        IndexUnavailableError: npm is not installed.
-    """
-    home = pwd.getpwuid(os.getuid()).pw_dir
-    try:
-        done = subprocess.run(
-            ["/usr/bin/npm", "config", "get", "registry"],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd="/",
-            env={"HOME": home, "PATH": "/usr/bin:/bin"},
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise IndexUnavailableError(
-            "npm cannot say which registry to ask",
-            found=str(error),
-            remedy="install npm, or set [index] npm",
-        ) from error
-    return done.stdout.strip()

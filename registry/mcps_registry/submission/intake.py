@@ -11,14 +11,13 @@ from dataclasses import dataclass
 
 from mcps_trust.bundle.parse import parse_bundle
 from mcps_trust.errors import McpsError, NotPermittedError, UntrustedDataError
+from mcps_trust.model.closure import parse_closure
 from mcps_trust.model.identity import PublisherIdentity
-from mcps_trust.model.package_lock import NodeClosure
 from mcps_trust.model.proof import Proof
-from mcps_trust.model.pylock import PythonClosure
-from mcps_trust.model.statement import ReleasePackage, ReleaseStatement
+from mcps_trust.model.statement import ReleaseStatement
 from mcps_trust.model.submission import BadSubmissionError, Submission
 
-__all__ = ["Accepted", "NamespaceError", "parse_closure", "take_in"]
+__all__ = ["Accepted", "NamespaceError", "take_in"]
 
 
 class NamespaceError(NotPermittedError):
@@ -71,19 +70,8 @@ def take_in(
             raise ClosureMissingError("a lock was not sent along", expected=package.closure.sha256)
         if len(data) != package.closure.size:
             raise BadSubmissionError("a lock has another size than the statement says")
-        parse_closure(package, data)
+        parse_closure(package.registry_type, data)
     return Accepted(statement=statement, proof=proof)
-
-
-def parse_closure(package: ReleasePackage, data: bytes) -> PythonClosure | NodeClosure:
-    """A package's lock, read by its kind.
-
-    Raises:
-        UntrustedDataError: it is not valid.
-    """
-    if package.registry_type == "pypi":
-        return PythonClosure.parse(data)
-    return NodeClosure.parse(data)
 
 
 def _verify(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 import cryptography.x509
 from sigstore.errors import Error as SigstoreError
@@ -31,13 +30,13 @@ from mcps_trust.model.statement import (
     ReleaseStatement,
     release_digest,
 )
+from mcps_trust.software import software_versions
 
 __all__ = [
     "BadTrustedRootError",
     "SignatureInvalidError",
     "SignerNotTrustedError",
     "WrongPredicateError",
-    "software_versions",
     "verify_bundle",
 ]
 
@@ -66,11 +65,6 @@ class BadTrustedRootError(UntrustedDataError):
     """The trusted root of the instance cannot be read."""
 
     code = "bad-trusted-root"
-
-
-def software_versions() -> str:
-    """What a proof depends on besides its inputs."""
-    return " ".join(f"{name}=={version(name)}" for name in ("mcps", "sigstore", "cryptography"))
 
 
 def verify_bundle(
