@@ -7,6 +7,7 @@ forced to disk.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from mcps_trust.locked_file import NotWritableError, exclusive, make_private_dir
 __all__ = ["AuditDirectory", "AuditNotWritableError", "SessionLog"]
 
 _KEY_BYTES = 32
+_TAIL = 64 * 1024  # bytes; longer than any record of the host's chain
 
 
 class AuditNotWritableError(StorageError):
@@ -156,10 +158,18 @@ def _tail(path: Path) -> tuple[int, str]:
     """The next number, and the digest of the last line, of a chain file."""
     try:
         with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL))
             lines = file.read().splitlines(keepends=True)
     except FileNotFoundError:
         return 0, FIRST_PREV
-    return (len(lines), line_digest(lines[-1])) if lines else (0, FIRST_PREV)
+    if not lines:
+        return 0, FIRST_PREV
+    try:
+        return int(json.loads(lines[-1])["seq"]) + 1, line_digest(lines[-1])
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"the last record of {path.name} cannot be read"
+        raise OSError(msg) from error
 
 
 def _append(path: Path, line: bytes) -> None:

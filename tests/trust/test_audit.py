@@ -1,0 +1,123 @@
+"""The audit chains: whole, or it shows where they are not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mcps_trust.audit.record import keyed_digest, shape
+from mcps_trust.audit.sink import AuditDirectory
+from mcps_trust.audit.verify import verify_audit
+from mcps_trust.errors import McpsError
+
+NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+
+
+def record(directory: AuditDirectory, name: str, *, close: bool = True) -> Path:
+    """A session with four records and an end."""
+    log = directory.open_session(name)
+    log.write("session-start", NOW, {"alias": "echo"})
+    for number in range(3):
+        log.write("call", NOW, {"tool": f"tool-{number}"})
+    if close:
+        log.close(NOW, {"reason": "host"})
+    return directory.sessions / f"{name}.jsonl"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> AuditDirectory:
+    made = AuditDirectory(tmp_path / "audit")
+    for name in ("one", "two", "three"):
+        record(made, name)
+    return made
+
+
+def states(directory: AuditDirectory) -> dict[str, str]:
+    return {state.session: state.state for state in verify_audit(directory)}
+
+
+def test_untouched_chains_are_whole(directory: AuditDirectory) -> None:
+    assert states(directory) == {"one": "whole", "two": "whole", "three": "whole"}
+    record(directory, "running", close=False)
+    assert states(directory)["running"] == "unclosed"
+
+
+def drop_last(data: bytes) -> bytes:
+    return b"".join(data.splitlines(keepends=True)[:-1])
+
+
+def drop_second(data: bytes) -> bytes:
+    lines = data.splitlines(keepends=True)
+    return b"".join([lines[0], *lines[2:]])
+
+
+def swap(data: bytes) -> bytes:
+    lines = data.splitlines(keepends=True)
+    return b"".join([lines[0], lines[2], lines[1], *lines[3:]])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data.replace(b"tool-1", b"tool-9"),
+        lambda data: data.replace(b'"alias":"echo"', b'"alias":"evil"'),
+        lambda data: data.replace(b'"reason":"host"', b'"reason":"none"'),
+        lambda data: data + data.splitlines(keepends=True)[-1],
+        lambda data: data[:-5],
+        lambda _data: b"",
+        drop_last,
+        drop_second,
+        swap,
+    ],
+)
+def test_any_change_to_a_session_shows(
+    directory: AuditDirectory, change: Callable[[bytes], bytes]
+) -> None:
+    path = directory.sessions / "two.jsonl"
+    path.write_bytes(change(path.read_bytes()))
+    assert states(directory) == {"one": "whole", "two": "broken", "three": "whole"}
+
+
+def test_a_missing_file_and_a_stranger_show(directory: AuditDirectory) -> None:
+    (directory.sessions / "one.jsonl").unlink()
+    (directory.sessions / "two.jsonl").rename(directory.sessions / "renamed.jsonl")
+    found = states(directory)
+    assert (found["one"], found["two"], found["renamed"]) == ("missing", "missing", "unknown")
+
+
+def test_a_changed_host_chain_is_an_error(directory: AuditDirectory) -> None:
+    data = directory.host.read_bytes()
+    for changed in (data.replace(b'"session":"one"', b'"session":"six"', 1), drop_second(data)):
+        directory.host.write_bytes(changed)
+        with pytest.raises(McpsError) as caught:
+            verify_audit(directory)
+        assert caught.value.code == "audit-broken"
+    directory.host.write_bytes(data)
+    assert set(states(directory).values()) == {"whole"}
+
+
+def test_the_host_chain_goes_on_after_many_sessions(directory: AuditDirectory) -> None:
+    for number in range(300):
+        record(directory, f"s{number}")
+    assert set(states(directory).values()) == {"whole"}
+    assert json.loads(directory.host.read_bytes().splitlines()[-1])["seq"] == 2 * 303 - 1
+
+
+def test_a_record_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    blocked = tmp_path / "audit"
+    blocked.write_text("a file stands where the folder should be")
+    with pytest.raises(McpsError) as caught:
+        AuditDirectory(blocked).open_session("x")
+    assert caught.value.code == "audit-not-writable"
+
+
+def test_parameters_are_recorded_by_shape_and_keyed_digest() -> None:
+    value = {"path": "/secret", "n": 3, "list": [1, 2], "deep": {"a": {"b": {"c": 1}}}}
+    assert shape(value) == {"path": "text of 7", "n": "number", "list": "array of 2",
+                            "deep": {"a": {"b": "object"}}}  # fmt: skip
+    assert keyed_digest(value, b"k") == keyed_digest(dict(reversed(value.items())), b"k")
+    assert keyed_digest(value, b"k") != keyed_digest(value, b"l")
