@@ -140,7 +140,10 @@ class Http:
             method, target, body=body, headers={"User-Agent": "mcps", **(headers or {})}
         )
         answer = connection.getresponse()
-        content = self._read(answer, limit)
+        try:
+            content = self._read(answer, limit)
+        finally:
+            answer.close()
         if content is None:
             self._drop(key)
             raise ServerUnreachableError(
