@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
 from mcps_launcher.places import Places
 from mcps_trust.clock import format_time, parse_time
 from mcps_trust.errors import ConfigurationError, McpsError, UntrustedDataError
-from mcps_trust.locked_file import make_private_directory, write_atomically
+from mcps_trust.locked_file import exclusive, make_private_directory, write_atomically
 from mcps_trust.model.decision import LaunchDecision
 from mcps_trust.model.digest import Sha256, sha256
 from mcps_trust.model.proof import Proof
@@ -129,6 +130,10 @@ class Kept:
         )
 
     # installed closures
+
+    def installing(self, key: Sha256) -> AbstractContextManager[None]:
+        """Hold the right to install `key` and to remember its manifest, as one step."""
+        return exclusive(self._folder / f"install-{key}.lock")
 
     def manifest(self, key: Sha256) -> str | None:
         """What `stat` said of the closure in the store under `key` when it was installed."""

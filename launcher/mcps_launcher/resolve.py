@@ -339,22 +339,23 @@ class Resolver:
             npm=self._configuration.npm,
             http=self._configuration.http,
         )
-        store = Store(self._places.store)
-        known, manifest_then = store.find(selection.key), self._kept.manifest(selection.key)
-        if known is not None and manifest_then is None:
-            # An installation that was interrupted before its end: do it again, from the hashes.
-            store.discard(selection.key)
-            known = None
-        if known is not None and manifest(known.path) != manifest_then:
-            raise StoreChangedError(
-                "the installed closure is not as it was installed", found=str(known.path)
-            )
-        installed = install_selection(
-            selection, chain.runtime, store=store, fetch=fetch,
-            back_end=back_end, session=f"install-{secrets.token_hex(6)}", report=self._report,
-        )  # fmt: skip
-        if known is None:
-            self._kept.keep_manifest(selection.key, manifest(installed.path))
+        key, store = selection.key, Store(self._places.store)
+        with self._kept.installing(key):
+            known, manifest_then = store.find(key), self._kept.manifest(key)
+            if known is not None and manifest_then is None:
+                # An installation that was interrupted: do it again, from the hashes.
+                store.discard(key)
+                known = None
+            if known is not None and manifest(known.path) != manifest_then:
+                raise StoreChangedError(
+                    "the installed closure is not as it was installed", found=str(known.path)
+                )
+            installed = install_selection(
+                selection, chain.runtime, store=store, fetch=fetch,
+                back_end=back_end, session=f"install-{secrets.token_hex(6)}", report=self._report,
+            )  # fmt: skip
+            if known is None:
+                self._kept.keep_manifest(key, manifest(installed.path))
         self._link(
             "closure",
             f"sha256 {package.closure.sha256}, {len(selection.files)} files, "

@@ -33,7 +33,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 def syscall(number, *arguments):
     ctypes.set_errno(0)
-    result = libc.syscall(number, *arguments)
+    # As longs: of a plain int, half of the register is left to chance.
+    result = libc.syscall(ctypes.c_long(number), *(
+        ctypes.c_long(a) if isinstance(a, int) else a for a in arguments))
     if result < 0:
         raise OSError(ctypes.get_errno(), "refused")
     return result
