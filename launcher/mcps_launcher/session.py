@@ -40,7 +40,7 @@ from mcps_launcher.prove import (
 from mcps_launcher.sandbox.process import BackEnd, Process, SelfTestFailedError
 from mcps_launcher.start import Start
 from mcps_launcher.warm import OFFLINE_TIERS, find_kept_start
-from mcps_trust.audit.record import keyed_digest, shape
+from mcps_trust.audit.record import KeyedDigest, shape
 from mcps_trust.audit.sink import AuditDirectory, SessionLog
 from mcps_trust.errors import InternalError, McpsError, NotPermittedError
 from mcps_trust.locked_file import make_private_directory
@@ -77,8 +77,7 @@ class _Session:
     configuration: Configuration
     start: Start
     log: SessionLog
-    key: bytes
-    facts: Mapping[str, Any]
+    keyed: KeyedDigest
 
 
 def run_session(alias: str, places: Places) -> int:
@@ -95,7 +94,7 @@ def run_session(alias: str, places: Places) -> int:
     session_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(6)}"
     session = _Session(
         id=session_id, places=places, configuration=configuration, start=start,
-        log=directory.open_session(session_id), key=directory.key(), facts=_facts(start),
+        log=directory.open_session(session_id, _facts(start)), keyed=KeyedDigest(directory.key()),
     )  # fmt: skip
     reason = "failed"
     _write(session, "session-start", {
@@ -109,7 +108,7 @@ def run_session(alias: str, places: Places) -> int:
         reason = error.code
         raise
     finally:
-        session.log.close(datetime.now(UTC), {**session.facts, "reason": reason})
+        session.log.close(datetime.now(UTC), {"reason": reason})
     if reason == "server":
         raise ServerEndedError("the server ended by itself", found=_last_words(session))
     return 0
@@ -179,9 +178,9 @@ def _relay(session: _Session, process: Process, recheck: _Recheck) -> Relay:
 
     def audit(action: Audit) -> None:
         body = dict(action.body)
-        if action.parameters is not None:
+        if action.parameters is not None and action.form is not None:
             body["parameters"] = shape(action.parameters)
-            body["parametersDigest"] = keyed_digest(action.parameters, session.key)
+            body["parametersDigest"] = session.keyed.of(action.form)
         _write(session, action.event, body)
 
     return Relay(
@@ -300,7 +299,7 @@ def _user() -> str:
 
 
 def _write(session: _Session, event: Any, body: Mapping[str, Any]) -> None:
-    session.log.write(event, datetime.now(UTC), {**session.facts, **body})
+    session.log.write(event, datetime.now(UTC), body)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,17 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from mcps_trust.audit.record import keyed_digest, shape
+from mcps_trust.audit.record import KeyedDigest, shape
 from mcps_trust.audit.sink import AuditDirectory
 from mcps_trust.audit.verify import verify_audit
 from mcps_trust.errors import McpsError
+from mcps_trust.model.canonical import canonical
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 
 
 def record(directory: AuditDirectory, name: str, *, close: bool = True) -> Path:
     """A session with four records and an end."""
-    log = directory.open_session(name)
+    log = directory.open_session(name, {"server": "x"})
     log.write("session-start", NOW, {"alias": "echo"})
     for number in range(3):
         log.write("call", NOW, {"tool": f"tool-{number}"})
@@ -111,7 +113,7 @@ def test_a_record_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     blocked = tmp_path / "audit"
     blocked.write_text("a file stands where the folder should be")
     with pytest.raises(McpsError) as caught:
-        AuditDirectory(blocked).open_session("x")
+        AuditDirectory(blocked).open_session("x", {})
     assert caught.value.code == "audit-not-writable"
 
 
@@ -119,5 +121,7 @@ def test_parameters_are_recorded_by_shape_and_keyed_digest() -> None:
     value = {"path": "/secret", "n": 3, "list": [1, 2], "deep": {"a": {"b": {"c": 1}}}}
     assert shape(value) == {"path": "text of 7", "n": "number", "list": "array of 2",
                             "deep": {"a": {"b": "object"}}}  # fmt: skip
-    assert keyed_digest(value, b"k") == keyed_digest(dict(reversed(value.items())), b"k")
-    assert keyed_digest(value, b"k") != keyed_digest(value, b"l")
+    keyed = KeyedDigest(b"k")
+    assert keyed.of(canonical(value)) == keyed.of(canonical(dict(reversed(value.items()))))
+    assert keyed.of(canonical(value)) != KeyedDigest(b"l").of(canonical(value))
+    assert keyed.of(b"{}") == hmac.digest(b"k", b"{}", "sha256").hex()

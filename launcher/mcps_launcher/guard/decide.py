@@ -17,10 +17,10 @@ from mcps_launcher.guard.message import (
     REFUSED,
     Id,
     Message,
+    canonical_form,
     encode,
     era_of,
     error_answer,
-    has_form,
     outcome_of,
     parse_line,
     tool_refusal,
@@ -64,11 +64,17 @@ class ToClient:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Write a record before what follows it. `parameters` are recorded by shape and HMAC."""
+    """Write a record before what follows it.
+
+    Attributes:
+        parameters: recorded by their shape.
+        form: their RFC 8785 form, recorded by a keyed digest.
+    """
 
     event: Event
     body: Mapping[str, Any]
     parameters: object = None
+    form: bytes | None = None
 
 
 Action = ToServer | ToClient | Audit
@@ -147,7 +153,8 @@ class Guard:
         name = message.params.get("name") or message.params.get("uri") or ""
         pending.name, pending.audited = str(name)[:500], True
         body = {"method": message.method, "name": pending.name, "id": identity}
-        if not has_form(message.params):
+        form = canonical_form(message.params)
+        if form is None:
             refused = {**body, "decision": "refused", "reason": "not-canonical"}
             text = "an integer beyond 2^53 means different things to readers"
             return [
@@ -158,12 +165,12 @@ class Guard:
             refused = {**body, "decision": "refused", "reason": "drift"}
             text = "this prompt was not vetted"
             return [
-                Audit("read", refused, message.params),
+                Audit("read", refused, message.params, form),
                 ToClient(error_answer(identity, REFUSED, text, {"code": "drift"})),
             ]
         self._pending[identity] = pending
         return [
-            Audit("read", {**body, "decision": "allowed"}, message.params),
+            Audit("read", {**body, "decision": "allowed"}, message.params, form),
             ToServer(message.line),
         ]
 
@@ -231,19 +238,19 @@ class Guard:
             "approval": rule.approval if rule else None,
         }
         arguments = message.params.get("arguments")
-        if not has_form(arguments):
+        form = canonical_form(arguments)
+        if form is None:
             refusal = "not-canonical", "an integer beyond 2^53 means different things to readers"
-            arguments = None
         if refusal is not None:
             code, text = refusal
             return [
-                Audit("call", {**body, "decision": "refused", "reason": code}, arguments),
+                Audit("call", {**body, "decision": "refused", "reason": code}, arguments, form),
                 ToClient(tool_refusal(message.id, era, f"mcps refused the call [{code}]: {text}")),
             ]
         if message.id is not None:
             self._pending[message.id] = _Pending("tools/call", era, tool, audited=True)
         return [
-            Audit("call", {**body, "decision": "allowed", "reason": "granted"}, arguments),
+            Audit("call", {**body, "decision": "allowed", "reason": "granted"}, arguments, form),
             ToServer(encode(message.value)),
         ]
 
@@ -292,36 +299,38 @@ class Guard:
         return [*refused, ToServer(error_answer(message.id, REFUSED, text))]
 
     def _answer(self, message: Message, pending: _Pending) -> list[Action]:
+        # The decision was written before the call went on; how it ended is written once the
+        # answer has: the host need not wait for it.
+        passed = self._pass_answer(message, pending)
+        if not pending.audited:
+            return passed
+        event: Literal["call-outcome", "read-outcome"] = (
+            "call-outcome" if pending.method == "tools/call" else "read-outcome"
+        )
+        body = {
+            "id": message.id,
+            "name": pending.name,
+            "outcome": outcome_of(message),
+            "bytes": len(message.raw),
+        }
+        return [*passed, Audit(event, body)]
+
+    def _pass_answer(self, message: Message, pending: _Pending) -> list[Action]:
         result = message.result
-        actions: list[Action] = []
-        if pending.audited:
-            kind: Literal["call-outcome", "read-outcome"] = (
-                "call-outcome" if pending.method == "tools/call" else "read-outcome"
-            )
-            actions.append(
-                Audit(
-                    kind,
-                    {
-                        "id": message.id,
-                        "name": pending.name,
-                        "outcome": outcome_of(message),
-                        "bytes": len(message.raw),
-                    },
-                )
-            )
-        if result is not None and result.get("resultType") == "input_required":
+        if result is None:
+            return [ToClient(message.line)]
+        if result.get("resultType") == "input_required":
             body = {"direction": "server", "reason": "input-required"}
             text = "mcps refused: the server asked the client for input, which is not granted"
             return [
-                *actions,
                 Audit("message-refused", body),
                 ToClient(tool_refusal(message.id, pending.era, text)),
             ]
-        if pending.method in _LISTS and result is not None:
-            return [*actions, *self._filter(message, pending, result)]
-        if pending.method in ("initialize", "server/discover") and result is not None:
-            return [*actions, *self._greeting(message, pending, result)]
-        return [*actions, ToClient(message.line)]
+        if pending.method in _LISTS:
+            return self._filter(message, pending, result)
+        if pending.method in ("initialize", "server/discover"):
+            return self._greeting(message, pending, result)
+        return [ToClient(message.line)]
 
     def _greeting(
         self, message: Message, pending: _Pending, result: Mapping[str, Any]

@@ -16,6 +16,7 @@ __all__ = ["BadMessageError", "Id", "Message", "encode", "era_of", "error_answer
            "tool_refusal"]  # fmt: skip
 
 Id = int | str
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _PROTOCOL_VERSION = "io.modelcontextprotocol/protocolVersion"
 
 _OTHER_NEWLINES = (b"\r", b"\x0b", b"\x0c", "\u2028".encode(), "\u2029".encode(), "\u0085".encode())
@@ -81,12 +82,12 @@ def parse_line(line: bytes, limit: int) -> list[Message] | Message:
     return parse_value(value, line)
 
 
-_KNOWN_KEYS = {
-    key.casefold(): key
-    for key in ("jsonrpc", "id", "method", "params", "result", "error", "tools", "prompts",
-                "resourceTemplates", "instructions", "nextCursor", "resultType", "name",
-                "arguments", "uri", "_meta", "protocolVersion", "requestId")
-}  # fmt: skip
+_KNOWN = frozenset((
+    "jsonrpc", "id", "method", "params", "result", "error", "tools", "prompts",
+    "resourceTemplates", "instructions", "nextCursor", "resultType", "name", "arguments", "uri",
+    "_meta", "protocolVersion", "requestId",
+))  # fmt: skip
+_FOLDED = frozenset(key.casefold() for key in _KNOWN)
 
 
 def _check_keys(value: object) -> None:
@@ -97,8 +98,7 @@ def _check_keys(value: object) -> None:
     """
     if isinstance(value, dict):
         for key in value:
-            known = _KNOWN_KEYS.get(key.casefold())
-            if known is not None and known != key:
+            if key not in _KNOWN and key.casefold() in _FOLDED:
                 raise BadMessageError("a key is a known one in another case", found=key[:100])
 
 
@@ -138,7 +138,7 @@ def era_of(message: Message) -> Era:
 
 def encode(value: object) -> bytes:
     """Our own serialisation of a message that was decided about, newline included."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return _ENCODER.encode(value).encode() + b"\n"
 
 
 def error_answer(identity: Id | None, code: int, text: str, data: object = None) -> bytes:
@@ -157,13 +157,12 @@ def tool_refusal(identity: Id | None, era: Era, text: str) -> bytes:
     return encode({"jsonrpc": "2.0", "id": identity, "result": result})
 
 
-def has_form(value: object) -> bool:
-    """Whether the audit can write a digest of it."""
+def canonical_form(value: object) -> bytes | None:
+    """The RFC 8785 form, which the audit writes a digest of; None where there is none."""
     try:
-        canonical(value)
+        return canonical(value)
     except McpsError:
-        return False
-    return True
+        return None
 
 
 def outcome_of(message: Message) -> str:

@@ -19,9 +19,10 @@ from mcps_launcher.guard.framing import Lines, LineTooLongError
 
 __all__ = ["Relay", "RelayEnd"]
 
-_CHUNK = 256 * 1024  # bytes
+_CHUNK = 64 * 1024  # bytes; what a pipe holds, and a size that malloc need not map anew
 _HIGH_WATER = 8 * 1024 * 1024  # bytes waiting to be written before the source must wait
 _TICK = 0.25  # seconds
+_LOOK = 100e-6  # seconds; to be woken costs as much, so a quick answer is looked out for first
 
 
 class _Outbox:
@@ -101,6 +102,10 @@ class Relay:
     patience: float = 10.0
     _client_lines: Lines = field(default_factory=Lines)
     _server_lines: Lines = field(default_factory=Lines)
+    _wanted: dict[int, int] = field(default_factory=dict)
+    _poll: select.poll = field(default_factory=select.poll)
+    _moved: bool = False
+    _may_look: bool = field(default_factory=lambda: len(os.sched_getaffinity(0)) > 1)
 
     def run(self) -> RelayEnd:
         """Relay until one side ends.
@@ -122,8 +127,7 @@ class Relay:
                 reason = self._reason_to_end()
                 if reason is not None:
                     return RelayEnd(reason)
-            waited = self.grace if not self.guard.in_flight() else self.patience
-            if not host_open and now - closed_at >= waited:
+            if not host_open and now - closed_at >= self._patience():
                 return RelayEnd("host")
             ready = self._wait(host_open=host_open, errors_open=errors_open)
             if self.server_err in ready:
@@ -154,6 +158,10 @@ class Relay:
             if self._to_host.broken:
                 return RelayEnd("host")
 
+    def _patience(self) -> float:
+        """Seconds that the server has once the host has closed its side."""
+        return self.patience if self.guard.in_flight() else self.grace
+
     def _reason_to_end(self) -> str | None:
         if self._host_is_gone():
             return "host"
@@ -166,21 +174,36 @@ class Relay:
         return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
     def _wait(self, *, host_open: bool, errors_open: bool) -> set[int]:
-        reading, writing = [], []
-        if max(self._to_host.size, self._to_server.size) < _HIGH_WATER:
-            reading.append(self.server_out)
-        if errors_open:
-            reading.append(self.server_err)
-        if host_open and self._to_server.size < _HIGH_WATER:
-            reading.append(self.host_in)
+        to_host, to_server = self._to_host.size, self._to_server.size
+        wanted = {
+            self.server_out: select.POLLIN if max(to_host, to_server) < _HIGH_WATER else 0,
+            self.server_err: select.POLLIN if errors_open else 0,
+            self.host_in: select.POLLIN if host_open and to_server < _HIGH_WATER else 0,
+            self.host_out: select.POLLOUT if to_host else 0,
+            self.server_in: select.POLLOUT if to_server else 0,
+        }
+        if wanted != self._wanted:
+            self._wanted, self._poll = wanted, select.poll()
+            for descriptor, mask in wanted.items():
+                if mask:
+                    self._poll.register(descriptor, mask)
+        events = self._look_out() if self._moved and self._may_look else []
+        events = events or self._poll.poll(_TICK * 1000)
+        self._moved = bool(events)
+        ready = {descriptor for descriptor, _ in events}
         for outbox in (self._to_host, self._to_server):
-            if outbox.size:
-                writing.append(outbox.descriptor)
-        readable, writable, _ = select.select(reading, writing, [], _TICK)
-        for outbox in (self._to_host, self._to_server):
-            if outbox.descriptor in writable:
+            if outbox.size and outbox.descriptor in ready:
                 outbox.flush()
-        return set(readable)
+        return ready
+
+    def _look_out(self) -> list[tuple[int, int]]:
+        """What happens at once after a message: answers, and the next question."""
+        until = time.monotonic() + _LOOK
+        while time.monotonic() < until:
+            events = self._poll.poll(0)
+            if events:
+                return events
+        return []
 
     def _client_chunk(self, chunk: bytes) -> None:
         for line in self._client_lines.feed(chunk):

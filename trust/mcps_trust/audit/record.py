@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from mcps_trust.model.canonical import canonical
 from mcps_trust.model.digest import Sha256
 
-__all__ = ["FIRST_PREV", "SCHEMA", "Event", "encode", "keyed_digest", "line_digest", "shape"]
+__all__ = ["FIRST_PREV", "SCHEMA", "Event", "KeyedDigest", "encode", "line_digest",
+           "members", "shape"]  # fmt: skip
 
 SCHEMA = 1
 FIRST_PREV = Sha256("0" * 64)
@@ -40,10 +40,23 @@ Event = Literal[
 ]
 
 _MAX_SHAPE_DEPTH = 3
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def members(facts: Mapping[str, Any]) -> bytes:
+    """What all records of a session have in common, encoded once: `encode` takes it."""
+    return _dumps(facts)[1:-1]
 
 
 def encode(
-    *, seq: int, prev: str, time: datetime, session: str, event: Event, body: Mapping[str, Any]
+    *,
+    seq: int,
+    prev: str,
+    time: datetime,
+    session: str,
+    event: Event,
+    body: Mapping[str, Any],
+    common: bytes = b"",
 ) -> bytes:
     """The line of one record, newline included.
 
@@ -53,19 +66,20 @@ def encode(
         time: when it was written.
         session: the session's id.
         event: what happened.
-        body: everything else.
+        body: everything else; no key of it is in `common`.
+        common: `members` of what all records of the session say.
     """
-    stamp = time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    record = {
-        "schema": SCHEMA,
-        "seq": seq,
-        "prev": prev,
-        "time": stamp,
-        "session": session,
-        "event": event,
-        **body,
-    }
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    stamp = (time if time.tzinfo is UTC else time.astimezone(UTC)).isoformat(
+        timespec="milliseconds"
+    )
+    head = {"schema": SCHEMA, "seq": seq, "prev": prev, "time": stamp[:-6] + "Z",
+            "session": session, "event": event, **body}  # fmt: skip
+    line = _dumps(head)
+    return b"%s,%s}\n" % (line[:-1], common) if common else line + b"\n"
+
+
+def _dumps(value: Mapping[str, Any]) -> bytes:
+    return _ENCODER.encode(value).encode()
 
 
 def line_digest(line: bytes) -> Sha256:
@@ -73,13 +87,17 @@ def line_digest(line: bytes) -> Sha256:
     return Sha256(hashlib.sha256(line.rstrip(b"\n")).hexdigest())
 
 
-def keyed_digest(value: object, key: bytes) -> str:
-    """HMAC-SHA-256 over the RFC 8785 form of `value`.
+class KeyedDigest:
+    """HMAC-SHA-256 over RFC 8785 forms, under one key."""
 
-    Raises:
-        NotCanonicalError: the value has no such form.
-    """
-    return hmac.digest(key, canonical(value), "sha256").hex()
+    def __init__(self, key: bytes) -> None:
+        self._empty = hmac.new(key, digestmod="sha256")
+
+    def of(self, form: bytes) -> str:
+        """The digest of one form, in hexadecimal."""
+        digest = self._empty.copy()
+        digest.update(form)
+        return digest.hexdigest()
 
 
 def shape(value: object, depth: int = 0) -> object:

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mcps_trust.audit.record import FIRST_PREV, Event, encode, line_digest
+from mcps_trust.audit.record import FIRST_PREV, Event, encode, line_digest, members
 from mcps_trust.errors import StorageError
 from mcps_trust.locked_file import NotWritableError, exclusive, make_private_directory
 
@@ -80,21 +80,22 @@ class AuditDirectory:
                 "the host's audit chain cannot be written", found=str(error)
             ) from error
 
-    def open_session(self, session: str) -> SessionLog:
-        """Start a session's chain.
+    def open_session(self, session: str, common: Mapping[str, Any]) -> SessionLog:
+        """Start a session's chain, of which every record says what is in `common`.
 
         Raises:
             AuditNotWritableError: it cannot be made.
         """
-        return SessionLog(self, session)
+        return SessionLog(self, session, common)
 
 
 class SessionLog:
     """One session's chain, open for writing."""
 
-    def __init__(self, directory: AuditDirectory, session: str) -> None:
+    def __init__(self, directory: AuditDirectory, session: str, common: Mapping[str, Any]) -> None:
         self._directory = directory
         self._session = session
+        self._common = members(common)
         self._seq = 0
         self._prev = FIRST_PREV
         self._descriptor = -1
@@ -117,8 +118,9 @@ class SessionLog:
             AuditNotWritableError: it could not be written as a whole.
         """
         line = encode(
-            seq=self._seq, prev=self._prev, time=time, session=self._session, event=event, body=body
-        )
+            seq=self._seq, prev=self._prev, time=time, session=self._session, event=event,
+            body=body, common=self._common,
+        )  # fmt: skip
         try:
             written = os.write(self._descriptor, line)
         except OSError as error:

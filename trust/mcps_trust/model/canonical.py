@@ -15,6 +15,7 @@ from mcps_trust.model.digest import Sha256, sha256
 __all__ = ["NotCanonicalError", "canonical", "canonical_digest"]
 
 _LARGEST = 2**53 - 1
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 class NotCanonicalError(UntrustedDataError):
@@ -31,7 +32,7 @@ def canonical(value: Any) -> bytes:
         NotCanonicalError: the value has none.
     """
     if _is_plain(value):
-        return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+        return _ENCODER.encode(value).encode()
     import rfc8785  # most values are plain, and never need it
 
     try:
