@@ -1,219 +1,112 @@
-"""Measure what a verified start and a guarded call cost: ``make bench``.
+"""Measure what verification, sandbox and guard cost: ``make bench``.
 
-Interleaved rounds in one run, medians and ratios, written to ``benchmarks/RESULTS.md`` with
-the machine named. Uses the registry of the tests, on loopback.
+One run, on the registry of the tests (loopback) and on real servers from PyPI and npm, which
+are fetched once. Cases that are compared run in turn. ``benchmarks/run.py messages starts``
+measures those parts only, and then writes nothing.
 """
 
 from __future__ import annotations
 
 import compileall
-import json
 import os
-import platform
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks"), str(ROOT / "tools")]
 
-from mcps_launcher.sandbox.docker import Docker  # noqa: E402
-from worlds import ECHO_SERVER, INITIALIZE, Host, call, make_world  # noqa: E402
+from installs import installs  # noqa: E402
+from measure import Row, table  # noqa: E402
+from messages import memory, messages  # noqa: E402
+from run_tests import answers, start_engine  # noqa: E402
+from starts import sdk_starts, starts  # noqa: E402
+from verification import verifications  # noqa: E402
+
+from mcps_launcher.install.fetch import FetchSettings  # noqa: E402
+from mcps_signer.release import Project, build_release  # noqa: E402
+from mcps_trust.locked_file import make_private_directory  # noqa: E402
+from mcps_trust.model.index import Index  # noqa: E402
+from mcps_trust.model.vetting import ToolRule  # noqa: E402
+from worlds import Host, World, make_world, remove  # noqa: E402
 
 ROUNDS = 15
-CALLS = 400
-LINE = json.dumps(INITIALIZE).encode() + b"\n"
 
 
 def main() -> int:
-    """Measure all rows and write the table."""
+    """Measure all parts, or those that are named."""
     # An installed launcher has its bytecode; so must the one that is measured.
     for room in ("trust", "launcher"):
         compileall.compile_dir(ROOT / room, quiet=1)
+    wanted = sys.argv[1:]
+    engine = None if answers() else start_engine()
     folder = Path(tempfile.mkdtemp(prefix="mcps-bench-"))
+    folder.chmod(0o755)  # the engine's user 65532 reads below it
+    cache = make_private_directory(ROOT / ".tools" / "bench-packages")
     world, end = make_world(folder)
+    rows: list[Row] = []
     try:
-        world.serve("echo")
-        host = world.host("bench")
-        host.resolve("echo")
-        rows = [*starts(host, folder), *round_trips(host, folder), memory(host)]
+        for name, part in parts(world, folder, cache).items():
+            if not wanted or name in wanted:
+                print(f"measuring: {name}", flush=True)
+                rows += part()
     finally:
         end()
-    text = table(rows)
-    (ROOT / "benchmarks" / "RESULTS.md").write_text(text, "utf-8")
+        remove(folder)
+        if engine is not None:
+            engine.terminate()
+            engine.wait(30)
+    text = table(rows, ROUNDS)
+    if not wanted:
+        (ROOT / "benchmarks" / "RESULTS.md").write_text(text, "utf-8")
     print(text)
     return 0
 
 
-def starts(host: Host, folder: Path) -> list[tuple[str, str, str]]:
-    """Start to first reply, against an unverified container of the same server."""
-    app = folder / "echo"
-    app.mkdir()
-    (app / "main.py").write_bytes(ECHO_SERVER + b"\nmain()\n")
-    image = Docker(host.places.home).build_image()
-    bare = ["/usr/bin/docker", "run", "-i", "--rm", "--network", "none", "-v", f"{app}:/app:ro",
-            image, "/usr/bin/python3.11", "-S", "/app/main.py"]  # fmt: skip
-    command = host.command("echo")
+def parts(world: World, folder: Path, cache: Path) -> dict[str, Callable[[], list[Row]]]:
+    """What is measured, by name."""
+    world.serve("echo")
 
-    def lapsed() -> float:
-        host.minutes_pass()
-        return first_reply(command)
+    def host(name: str) -> Host:
+        made = world.host(name)
+        made.resolve("echo")
+        return made
 
-    def resigned() -> float:
-        host.minutes_pass()
-        host.world.desk.repository.refresh(datetime.now(UTC))
-        return first_reply(command)
-
-    contained = host.world.host("bench-docker")
-    (contained.places.home / "config.toml").write_text('back-end = "docker"\n')
-    first_reply(contained.command("echo"))
-    cases: dict[str, Callable[[], float]] = {
-        "docker": lambda: first_reply(bare),
-        "warm": lambda: first_reply(command),
-        "lapsed": lapsed,
-        "resigned": resigned,
-        "contained": lambda: first_reply(contained.command("echo")),
+    return {
+        "starts": lambda: starts(host("starts"), folder, ROUNDS),
+        "sdk": lambda: sdk_starts(real_servers(world, cache), folder, ROUNDS),
+        "messages": lambda: messages(host("messages"), folder),
+        "memory": lambda: memory(host("memory")),
+        "installs": lambda: installs(folder, cache, ROUNDS),
+        "verification": lambda: verifications(host("verification"), folder, ROUNDS),
     }
-    found = interleave(cases)
-    base = found["docker"]
-    titles = {
-        "docker": "unverified `docker run`, line-echo server",
-        "warm": "warm start, bwrap",
-        "lapsed": "freshness lapsed, unchanged",
-        "resigned": "freshness lapsed, timestamp signed again meanwhile",
-        "contained": "warm start, docker back end",
-    }
-    return [
-        (title, f"{found[name] * 1000:.0f} ms", f"{found[name] / base:.2f} x")
-        for name, title in titles.items()
-    ]
 
 
-def first_reply(command: list[str]) -> float:
-    """Seconds from spawning to the first line."""
-    began = time.monotonic()
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(LINE)
-    process.stdin.flush()
-    line = process.stdout.readline()
-    seconds = time.monotonic() - began
-    process.stdin.close()
-    process.wait(30)
-    process.stdout.close()
-    if b'"result"' not in line:
-        msg = f"no reply from {command[0]}: {line!r}"
-        raise RuntimeError(msg)
-    return seconds
-
-
-def interleave(cases: dict[str, Callable[[], float]]) -> dict[str, float]:
-    """The median of each case; rounds go through all of them in turn."""
-    times: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(ROUNDS):
-        for name, run in cases.items():
-            times[name].append(run())
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def round_trips(host: Host, folder: Path) -> list[tuple[str, str, str]]:
-    """A 1 KB call, guarded and audited, against the same server by plain pipes."""
-    direct = [sys.executable, "-S", str(folder / "echo" / "main.py")]
-    plain, guarded = calls(direct), calls(host.command("echo"))
-    added = (statistics.median(guarded) - statistics.median(plain)) * 1e6
-    tail = (percentile(guarded) - percentile(plain)) * 1e6
-    big = {size: big_line(host, size) for size in (1, 8)}
-    return [
-        ("added to a 1 KB tools/call, audit on, p50", f"{added:.0f} us", ""),
-        ("the same, p99", f"{tail:.0f} us", ""),
-        ("one line of 8 MiB each way", f"{big[8] * 1000:.0f} ms",
-         f"{big[8] / big[1]:.1f} x of 1 MiB"),
-    ]  # fmt: skip
-
-
-def calls(command: list[str]) -> list[float]:
-    """Seconds of each of many calls in one session."""
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    exchange(process, LINE)
-    text = "x" * 900
-    times = []
-    for number in range(CALLS):
-        line = json.dumps(call(number + 10, "echo", text=text)).encode() + b"\n"
-        began = time.monotonic()
-        exchange(process, line)
-        times.append(time.monotonic() - began)
-    process.stdin.close()
-    process.wait(30)
-    return times[CALLS // 10 :]
-
-
-def exchange(process: Any, line: bytes) -> bytes:
-    """One line there and one back."""
-    process.stdin.write(line)
-    process.stdin.flush()
-    answer: bytes = process.stdout.readline()
-    if not answer:
-        msg = "the server ended"
-        raise RuntimeError(msg)
-    return answer
-
-
-def big_line(host: Host, mebibytes: int) -> float:
-    """Seconds for one large call and its answer."""
-    process = subprocess.Popen(host.command("echo"), stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE)  # fmt: skip
-    exchange(process, LINE)
-    exchange(process, json.dumps(call(2, "echo")).encode() + b"\n")
-    line = json.dumps(call(3, "echo", text="x" * (mebibytes << 20))).encode() + b"\n"
-    began = time.monotonic()
-    exchange(process, line)
-    seconds = time.monotonic() - began
-    process.communicate(timeout=30)
-    return seconds
-
-
-def percentile(values: list[float]) -> float:
-    """The 99th percentile."""
-    return statistics.quantiles(values, n=100)[98]
-
-
-def memory(host: Host) -> tuple[str, str, str]:
-    """Proportional set size of the launcher while its server runs."""
-    process = subprocess.Popen(host.command("echo"), stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE)  # fmt: skip
-    exchange(process, LINE)
-    rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text("ascii")
-    kilobytes = next(int(line.split()[1]) for line in rollup.splitlines()
-                     if line.startswith("Pss:"))  # fmt: skip
-    process.communicate(timeout=30)
-    return "memory of the launcher (PSS)", f"{kilobytes / 1024:.1f} MB", ""
-
-
-def table(rows: list[tuple[str, str, str]]) -> str:
-    """The results, as a page."""
-    cpu = next((line.partition(":")[2].strip() for line in
-                Path("/proc/cpuinfo").read_text("ascii").splitlines()
-                if line.startswith("model name")), "?")  # fmt: skip
-    lines = [
-        "# Results",
-        "",
-        f"{os.cpu_count()} x {cpu}, Linux {platform.release().partition('-')[0]}, "
-        f"Python {platform.python_version()}. {ROUNDS} interleaved rounds, medians.",
-        "",
-        "| what | measured | ratio |",
-        "|---|---|---|",
-        *(f"| {what} | {value} | {ratio} |" for what, value, ratio in rows),
-    ]
-    return "\n".join(lines) + "\n"
+def real_servers(world: World, cache: Path) -> Host:
+    """A host that may start servers of index.json."""
+    index = Index.parse((ROOT / "index.json").read_bytes())
+    host = world.host("real")
+    fetch = FetchSettings(cache, registry=None)
+    for alias in ("clock", "everything"):
+        profile = index.find(alias)
+        assert profile is not None
+        release = build_release(
+            Project.from_profile(profile, ("a benchmark",)), fetch,
+            before=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), report=lambda _text: None,
+        )  # fmt: skip
+        tools = {
+            str(item.definition["name"]): ToolRule(tool_class="read", approval="none")
+            for item in release.statement.tools.items
+        }
+        world.desk.allow_namespace(profile.server.name.namespace, world.identity())
+        world.vet(alias, release, tools=tools, withheld=frozenset())
+    blobs = make_private_directory(host.places.blobs)
+    for place in cache.iterdir():
+        if place.is_file():
+            os.link(place, blobs / place.name)
+    return host
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ from mcps_trust.model.allow_list import Allowed, AllowList, Tightening
 from mcps_trust.model.approval import ApprovalStatement
 from mcps_trust.model.decision import LaunchDecision
 from mcps_trust.model.digest import Sha256, sha256
-from mcps_trust.model.entry import Artifacts, Entry, ToolRule
+from mcps_trust.model.entry import Artifacts, Entry
 from mcps_trust.model.identity import PublisherIdentity
 from mcps_trust.model.names import Alias, EntryPath, TeamId, allow_list_path, parse_team
 from mcps_trust.model.permissions import Permissions
@@ -63,6 +63,7 @@ from mcps_trust.model.pylock import PythonClosure
 from mcps_trust.model.revocation import Kind, Revocation, Revocations
 from mcps_trust.model.server_json import ServerJson
 from mcps_trust.model.statement import Closure, ReleasePackage, ReleaseStatement, Run
+from mcps_trust.model.vetting import ToolRule
 from wheels import write_lock, write_wheel
 
 PASSPHRASE = b"for tests"
@@ -263,11 +264,15 @@ class World:
         """Publish, approve and allow a server under `alias`; once for each alias."""
         if alias not in self.entries:
             release = self.release(alias, source=source, permissions=choices.pop("asks", None))
-            item = self.submit(release)
-            entry = self.approve(self.draft(release, item, **choices))
-            self.allow(alias, entry.path)
-            self.entries[alias] = entry
+            self.vet(alias, release, **choices)
         return self.entries[alias]
+
+    def vet(self, alias: str, release: Release, **choices: Any) -> Entry:
+        """Submit, approve and allow a release under `alias`."""
+        entry = self.approve(self.draft(release, self.submit(release), **choices))
+        self.allow(alias, entry.path)
+        self.entries[alias] = entry
+        return entry
 
     # hosts -----------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ from typing import Literal
 
 from mcps_launcher.configuration import Configuration
 from mcps_launcher.enrolment import Enrolment
-from mcps_launcher.install.bytecode import host_links
-from mcps_launcher.install.runtime import NoRuntimeError, find_runtime, machine
+from mcps_launcher.install.inside import host_links, machine
+from mcps_launcher.install.runtime import NoRuntimeError, find_runtime
 from mcps_launcher.places import Places, check_own
 from mcps_launcher.sandbox.bwrap import Bwrap
 from mcps_launcher.sandbox.strict import strict_plan

@@ -1,8 +1,9 @@
 """What was proved is kept, and held against the present before it is used again.
 
-Two values (design §6.2): proofs about bundles, and launch decisions about aliases. Beside
-them the release payloads that decisions name, the union of all revocations ever seen, and
-when the registry was last asked. All of it in one folder of mode 0700.
+Here are the launch decisions about aliases (design §6.2), and what says whether they still
+hold: the release payloads that they name, the manifests of installed closures, and when the
+registry was last asked. Proofs and revocations, which only a new decision needs, are
+`evidence`. All of it lies in one folder of mode 0700.
 """
 
 from __future__ import annotations
@@ -15,24 +16,17 @@ from datetime import datetime, timedelta
 
 from mcps_launcher.places import Places
 from mcps_trust.clock import format_time, parse_time
-from mcps_trust.errors import ConfigurationError, McpsError, UntrustedDataError
+from mcps_trust.errors import ConfigurationError, McpsError
 from mcps_trust.locked_file import exclusive, make_private_directory, write_atomically
 from mcps_trust.model.decision import LaunchDecision
 from mcps_trust.model.digest import Sha256, sha256
-from mcps_trust.model.proof import Proof
-from mcps_trust.model.revocation import Revocations
 
-__all__ = ["ClockSetBackError", "Kept", "KeptDamagedError"]
+__all__ = ["REVOCATIONS", "ClockSetBackError", "Kept"]
+
+REVOCATIONS = "revocations.json"
 
 CLOCK_SLACK = timedelta(minutes=5)
 ASK_AGAIN_AFTER = 60.0  # seconds
-
-
-class KeptDamagedError(UntrustedDataError):
-    """The union of revocations that this host has seen cannot be read."""
-
-    code = "revocations-damaged"
-    advice = "restore kept/revocations.json, or enrol this host anew"
 
 
 class ClockSetBackError(ConfigurationError):
@@ -76,57 +70,16 @@ class Kept:
                 return data
         return None
 
-    # proofs
-
-    def proof(self, bundle: Sha256) -> Proof | None:
-        """The proof about a bundle, if there is one; its bindings are the caller's to check."""
-        with contextlib.suppress(OSError, McpsError):
-            return Proof.parse((self._folder / f"proof-{bundle}.json").read_bytes())
-        return None
-
-    def keep_proof(self, proof: Proof) -> None:
-        """Keep a proof."""
-        write_atomically(self._folder / f"proof-{proof.bundle}.json", proof.to_bytes())
-
-    # revocations
-
-    def revocations(self) -> Revocations:
-        """All revocations that this host has ever seen.
-
-        Raises:
-            KeptDamagedError: they cannot be read; without them nothing may start.
-        """
-        place = self._folder / "revocations.json"
-        try:
-            return Revocations.parse_union(place.read_bytes())
-        except FileNotFoundError:
-            return Revocations()
-        except (OSError, McpsError) as error:
-            raise KeptDamagedError(
-                "the revocations seen so far cannot be read", found=str(error)
-            ) from error
-
-    def add_revocations(self, new: Revocations) -> Revocations:
-        """Add what the registry says now; gives the union."""
-        old = self.revocations()
-        union = old.union(new)
-        if union != old:
-            write_atomically(self._folder / "revocations.json", union.to_bytes())
-        return union
-
     def is_latest(self, decision: LaunchDecision) -> bool:
-        """Whether nothing newer was seen than what a decision rests on.
-
-        Raises:
-            KeptDamagedError: the revocations seen so far cannot be read.
-        """
+        """Whether nothing newer was seen than what a decision rests on."""
         try:
-            cached = self._timestamp.read_bytes()
+            timestamp = self._timestamp.read_bytes()
+            revocations = (self._folder / REVOCATIONS).read_bytes()
         except OSError:
             return False
         return (
-            sha256(cached) == decision.metadata.timestamp_sha256
-            and sha256(self.revocations().to_bytes()) == decision.revocations
+            sha256(timestamp) == decision.metadata.timestamp_sha256
+            and sha256(revocations) == decision.revocations
         )
 
     # installed closures

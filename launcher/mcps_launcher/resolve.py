@@ -14,11 +14,14 @@ from typing import TypeVar
 
 from mcps_launcher.configuration import Configuration
 from mcps_launcher.enrolment import Enrolment
+from mcps_launcher.evidence import Evidence
 from mcps_launcher.install.closure import install_selection, members, select_files
 from mcps_launcher.install.fetch import FetchSettings
+from mcps_launcher.install.inside import closure_plan
+from mcps_launcher.install.installed import Installed, StoreChangedError, manifest
 from mcps_launcher.install.runtime import NoRuntimeError, Runtime, find_runtime
-from mcps_launcher.install.start import start_plan
-from mcps_launcher.install.store import Installed, Store, StoreChangedError, manifest
+from mcps_launcher.install.start import start_argv
+from mcps_launcher.install.store import Store
 from mcps_launcher.kept import CLOCK_SLACK, Kept
 from mcps_launcher.places import Places
 from mcps_launcher.proved import (
@@ -91,6 +94,7 @@ class Resolver:
         self._now = now
         self._report = report
         self._kept = Kept(places)
+        self._evidence = Evidence(places)
         self._links: list[Link] = []
 
     def allow_list(self) -> AllowList:
@@ -207,7 +211,7 @@ class Resolver:
             state=registry.state(), allow_list=allow_list,
             allow_list_sha256=sha256(allow_list_bytes), allowed=allowed, entry=entry,
             approvers=Approvers.parse(approvers), approvers_sha256=sha256(approvers),
-            revocations=self._kept.add_revocations(revocations), offline=offline,
+            revocations=self._evidence.add_revocations(revocations), offline=offline,
         )  # fmt: skip
         if targets.state.issued > self._now + CLOCK_SLACK:
             raise MetadataInvalidError(
@@ -249,7 +253,7 @@ class Resolver:
 
     def _verify(self, bundle: bytes, targets: Targets) -> tuple[Proof, bytes]:
         self._refuse_development(targets)
-        kept = self._kept.proof(sha256(bundle))
+        kept = self._evidence.proof(sha256(bundle))
         if kept is not None and self._still_proved(kept, targets):
             return kept, parse_bundle(bundle).payload
         self._report("verifying the signature")
@@ -258,7 +262,7 @@ class Resolver:
         proof, payload = verify_bundle(
             bundle, trusted_root=targets.trusted_root, identity=targets.entry.identity
         )
-        self._kept.keep_proof(proof)
+        self._evidence.keep_proof(proof)
         return proof, payload
 
     def _still_proved(self, proof: Proof, targets: Targets) -> bool:
@@ -367,8 +371,9 @@ class Resolver:
         self, alias: str, chain: Chain, installed: Installed, back_end: BackEnd
     ) -> LaunchDecision:
         targets, package = chain.targets, chain.statement.packages[chain.package]
-        plan = start_plan(
-            package, installed, chain.runtime, chain.profile.permissions,
+        argv = start_argv(package, installed, chain.runtime)
+        plan = closure_plan(
+            argv, chain.runtime.name, installed, chain.profile.permissions,
             {v.name: v.value or "" for v in chain.profile.permissions.environment},
         )  # fmt: skip
         decision = LaunchDecision(
@@ -384,7 +389,7 @@ class Resolver:
             tools=chain.profile.tools, deny_tools=chain.profile.deny_tools, package=chain.package,
             closure=package.closure.sha256, store_path=str(installed.path),
             manifest=manifest(installed.path), runtime=chain.runtime.to_dict(),
-            plan=plan.digest(back_end.describe()),
+            argv=argv, plan=plan.digest(back_end.describe()),
         )  # fmt: skip
         if not targets.offline:
             check_freeze(decision, self._now)

@@ -7,26 +7,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcps_launcher.install.runtime import NoRuntimeError, Runtime, stat_identity
-from mcps_launcher.install.start import start_plan
-from mcps_launcher.install.store import Installed, StoreChangedError, manifest
+from mcps_launcher.install.inside import closure_plan
+from mcps_launcher.install.installed import (
+    Installed,
+    StoreChangedError,
+    manifest,
+    stat_identity,
+)
 from mcps_launcher.sandbox.plan import Plan
 from mcps_launcher.sandbox.process import BackEnd
 from mcps_trust.model.decision import LaunchDecision
 from mcps_trust.model.digest import Sha256
 from mcps_trust.model.permissions import Permissions
-from mcps_trust.model.statement import ReleaseStatement
-from mcps_trust.policy.chain import MissingPermissionError
+from mcps_trust.policy.intersection import MissingPermissionError
 
 __all__ = ["Start", "granted_environment", "prepare_start"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Start:
-    """All that is needed to start a server under a decision."""
+    """All that is needed to start a server under a decision; `payload` is its release's."""
 
     decision: LaunchDecision
-    statement: ReleaseStatement
+    payload: bytes
     plan: Plan
 
 
@@ -55,10 +58,9 @@ def prepare_start(decision: LaunchDecision, payload: bytes, back_end: BackEnd) -
     Raises:
         StoreChangedError: the installed closure is not as it was installed.
     """
-    runtime = _runtime(decision.runtime)
-    if runtime is None:
+    runtime = decision.runtime
+    if stat_identity(runtime["path"]) != runtime["identity"]:
         return None
-    statement = ReleaseStatement.parse(payload)
     installed = Installed(path=Path(decision.store_path), digest=Sha256(""))
     if not installed.tree.is_dir():
         return None
@@ -68,25 +70,10 @@ def prepare_start(decision: LaunchDecision, payload: bytes, back_end: BackEnd) -
             expected=decision.manifest,
             found=str(installed.path),
         )
-    plan = start_plan(
-        statement.packages[decision.package], installed, runtime, decision.permissions,
+    plan = closure_plan(
+        decision.argv, runtime["name"], installed, decision.permissions,
         granted_environment(decision.permissions, os.environ),
     )  # fmt: skip
     if plan.digest(back_end.describe()) != decision.plan:
         return None
-    return Start(decision=decision, statement=statement, plan=plan)
-
-
-def _runtime(known: Mapping[str, str]) -> Runtime | None:
-    try:
-        if stat_identity(known["path"]) != known["identity"]:
-            return None
-    except NoRuntimeError:
-        return None
-    return Runtime(
-        name=known["name"],
-        path=known["path"],
-        version=known["version"],
-        sha256=Sha256(known["sha256"]),
-        identity=known["identity"],
-    )
+    return Start(decision=decision, payload=payload, plan=plan)

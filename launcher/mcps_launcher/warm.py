@@ -18,7 +18,7 @@ from mcps_launcher.start import Start, prepare_start
 from mcps_trust.errors import NotPermittedError
 from mcps_trust.model.decision import LaunchDecision
 from mcps_trust.model.digest import sha256
-from mcps_trust.model.entry import Tier
+from mcps_trust.model.vetting import Tier
 
 __all__ = ["FREEZE_AFTER", "OFFLINE_TIERS", "FreezeSuspectedError", "find_kept_start"]
 

@@ -17,9 +17,11 @@ from typing import Any
 
 from mcps_launcher.install.closure import install_selection, select_files
 from mcps_launcher.install.fetch import FetchSettings
+from mcps_launcher.install.inside import closure_plan
+from mcps_launcher.install.installed import Installed
 from mcps_launcher.install.runtime import Runtime, find_runtime
-from mcps_launcher.install.start import start_plan
-from mcps_launcher.install.store import Installed, Store
+from mcps_launcher.install.start import start_argv
+from mcps_launcher.install.store import Store
 from mcps_launcher.sandbox.bwrap import Bwrap
 from mcps_launcher.sandbox.plan import Plan
 from mcps_launcher.sandbox.process import Process
@@ -96,7 +98,8 @@ def _plan(
 ) -> Plan:
     environment = {v.name: v.value for v in permissions.environment if v.value is not None}
     strict = replace(permissions, egress=(), mounts=(), secrets=())
-    return start_plan(package, installed, runtime, strict, environment)
+    argv = start_argv(package, installed, runtime)
+    return closure_plan(argv, runtime.name, installed, strict, environment)
 
 
 def _ask_all(plan: Plan, back_end: Bwrap, report: Callable[[str], None]) -> ToolSurface:

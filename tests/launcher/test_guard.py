@@ -9,8 +9,8 @@ import pytest
 
 from mcps_launcher.guard.decide import MAX_REFUSED, Action, Audit, Guard, ToClient, ToServer
 from mcps_launcher.guard.pins import Pins
-from mcps_trust.model.entry import ToolRule
 from mcps_trust.model.tools import Captured, ToolSurface
+from mcps_trust.model.vetting import ToolRule
 
 ECHO = {"name": "echo", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True}}
 PAY = {"name": "pay", "inputSchema": {"type": "object"}}

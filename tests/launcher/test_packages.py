@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mcps_launcher.install.store import Store, StoreChangedError, manifest
+from mcps_launcher.install.installed import StoreChangedError, manifest
+from mcps_launcher.install.store import Store
 from mcps_launcher.install.tarball import read_tarball
 from mcps_launcher.install.tree import BadPackageError, PackageFile
 from mcps_launcher.install.wheel import read_wheel

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from mcps_launcher.install.bytecode import host_links
-from mcps_launcher.install.runtime import find_runtime, machine
+from mcps_launcher.install.inside import host_links, machine
+from mcps_launcher.install.runtime import find_runtime
 from mcps_launcher.sandbox.bwrap import Bwrap
 from mcps_launcher.sandbox.docker import Docker
 from mcps_launcher.sandbox.plan import Plan, Tmpfs

@@ -12,7 +12,7 @@ from typing import Protocol
 __all__ = ["Clock", "SystemClock", "format_time", "parse_time"]
 
 # RFC 3339 in UTC with whole seconds: the one spelling that our own formats use.
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z")
 
 
 class Clock(Protocol):
@@ -45,4 +45,4 @@ def parse_time(text: str) -> datetime:
     if not _TIME.fullmatch(text):
         msg = f"not a UTC time with whole seconds: {text!r}"
         raise ValueError(msg)
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    return datetime.fromisoformat(text)

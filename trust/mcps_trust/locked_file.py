@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,9 @@ from pathlib import Path
 from mcps_trust.errors import StorageError
 
 __all__ = ["NotWritableError", "exclusive", "make_private_directory", "write_atomically"]
+
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NotWritableError(StorageError):
@@ -27,9 +29,9 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, durable: boo
     Raises:
         NotWritableError: it cannot be written; the old file is untouched.
     """
-    temporary = ""
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        descriptor = os.open(temporary, _NEW_FILE, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -38,8 +40,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, durable: boo
                 os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise NotWritableError(f"cannot write {path}", found=error.strerror) from error
 
 

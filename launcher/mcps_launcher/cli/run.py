@@ -7,12 +7,7 @@ from pathlib import Path
 
 from mcps_launcher.configuration import MANAGED
 from mcps_launcher.places import Places
-from mcps_launcher.session import (
-    ServerEndedError,
-    SessionEndedError,
-    answer_refusal,
-    run_session,
-)
+from mcps_launcher.session import run_session
 from mcps_trust.errors import InternalError, McpsError, NotPermittedError
 
 __all__ = ["ManagedHomeError", "run_in_home", "run_plain"]
@@ -47,9 +42,17 @@ def run_plain(alias: str, home: Path | None) -> int:
         failure = InternalError(f"{type(error).__name__}: {error}")
     sys.stderr.write(f"error [{failure.code}]: {failure}\n")
     sys.stderr.flush()
-    if not isinstance(failure, ServerEndedError | SessionEndedError):
-        try:
-            answer_refusal(failure)
-        except (KeyboardInterrupt, OSError):
-            return _INTERRUPTED
+    try:
+        _answer(failure)
+    except (KeyboardInterrupt, OSError):
+        return _INTERRUPTED
     return failure.exit_code
+
+
+def _answer(failure: McpsError) -> None:
+    """Answer the first request of a host whose server never started."""
+    from mcps_launcher.conversation import ServerEndedError, SessionEndedError
+    from mcps_launcher.refusal import answer_refusal
+
+    if not isinstance(failure, ServerEndedError | SessionEndedError):
+        answer_refusal(failure)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from mcps_trust.errors import McpsError
 from mcps_trust.model.canonical import canonical_digest
-from mcps_trust.model.entry import ToolRule
 from mcps_trust.model.tools import Captured, Era, ToolSurface
+from mcps_trust.model.vetting import ToolRule
 
 __all__ = ["Pins", "Verdict"]
 

@@ -6,44 +6,20 @@ import os
 import select
 import time
 from collections.abc import Iterator
-from importlib.resources import files
 
-from mcps_launcher.install.runtime import Runtime, machine
-from mcps_launcher.install.store import Installed
+from mcps_launcher.install.inside import host_links, machine, script
+from mcps_launcher.install.installed import Installed
+from mcps_launcher.install.runtime import Runtime
 from mcps_launcher.install.tree import BadPackageError, PackageFile, check_path
-from mcps_launcher.sandbox.plan import Data, Plan
 from mcps_launcher.sandbox.process import BackEnd
 from mcps_launcher.sandbox.strict import strict_plan
 from mcps_trust.model.permissions import Permissions, Resources
 
-__all__ = ["compile_closure", "host_links", "script", "with_script"]
+__all__ = ["compile_closure"]
 
-_SCRIPTS = "/mcps"
 _MEMORY = 1024 * 1024 * 1024  # bytes
 _MAX_OUTPUT = 512 * 1024 * 1024  # bytes
 _TIMEOUT = 180.0  # seconds
-
-
-def script(name: str) -> tuple[str, str]:
-    """One of the scripts that run inside: its path there, and its text."""
-    return f"{_SCRIPTS}/{name}", (files("mcps_launcher.install") / name).read_text("utf-8")
-
-
-def with_script(plan: Plan, name: str) -> Plan:
-    """The plan with one of the scripts in it."""
-    from dataclasses import replace
-
-    path, text = script(name)
-    return replace(plan, operations=(*plan.operations, Data(path, text)))
-
-
-def host_links() -> dict[str, str]:
-    """Top-level links into ``/usr``, as this host has them."""
-    return {
-        f"/{name}": os.readlink(f"/{name}")
-        for name in ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
-        if os.path.islink(f"/{name}") and os.readlink(f"/{name}").lstrip("/").startswith("usr/")
-    }
 
 
 def compile_closure(
@@ -55,14 +31,14 @@ def compile_closure(
         BadPackageError: the compiler in the sandbox said something else than it should.
         SandboxFailedError: it could not be started.
     """
-    path, _ = script("compile_python.py")
+    compiler = script("compile_python.py")
     plan = strict_plan(
         app=str(installed.tree), bytecode=None,
-        argv=[runtime.path, "-I", "-S", "-B", "-W", "ignore", path],
+        argv=[runtime.path, "-I", "-S", "-B", "-W", "ignore", compiler.target],
         permissions=Permissions(resources=Resources(memory=_MEMORY, pids=16, cpus=4)),
-        environment={}, machine=machine(), host_links=host_links(),
+        environment={}, machine=machine(), host_links=host_links(), scripts=(compiler,),
     )  # fmt: skip
-    process = back_end.spawn(with_script(plan, "compile_python.py"), session)
+    process = back_end.spawn(plan, session)
     try:
         os.close(process.stdin)
         data, words = _drain(process.stdout, process.stderr)

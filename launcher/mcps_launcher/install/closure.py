@@ -10,8 +10,10 @@ from packaging.tags import Tag, compatible_tags, cpython_tags, platform_tags
 
 from mcps_launcher.install.bytecode import compile_closure
 from mcps_launcher.install.fetch import FetchSettings, fetch_tarballs, fetch_wheels
-from mcps_launcher.install.runtime import Runtime, machine, node_platform
-from mcps_launcher.install.store import Installed, Store
+from mcps_launcher.install.inside import machine
+from mcps_launcher.install.installed import Installed
+from mcps_launcher.install.runtime import Runtime, node_platform
+from mcps_launcher.install.store import Store
 from mcps_launcher.install.tarball import read_tarball
 from mcps_launcher.install.tree import PackageFile, only_once
 from mcps_launcher.install.wheel import read_wheel
@@ -22,7 +24,7 @@ from mcps_trust.model.package_lock import LockedTarball, NodeClosure
 from mcps_trust.model.pylock import LockedWheel, PythonClosure, marker_environment
 from mcps_trust.policy.revoked import Member
 
-__all__ = ["Selection", "install_selection", "members", "select_files"]
+__all__ = ["Selection", "install_selection", "members", "select_files", "unpack"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +102,7 @@ def install_selection(
         if found is not None:
             return found
         report(f"fetching {len(selection.files)} files")
-        unpacked = _files(selection, fetch)
+        unpacked = unpack(selection, fetch)
         report("checking and unpacking")
         installed = store.add(selection.key, unpacked)
         if runtime.name == "python":
@@ -110,7 +112,13 @@ def install_selection(
         return installed
 
 
-def _files(selection: Selection, fetch: FetchSettings) -> Iterator[PackageFile]:
+def unpack(selection: Selection, fetch: FetchSettings) -> Iterator[PackageFile]:
+    """Fetch what was selected; gives its files one by one, each checked.
+
+    Raises:
+        PackageUnavailableError: a file cannot be had.
+        BadPackageError: while iterating: a file is not what it must be.
+    """
     wheels = [item for item in selection.files if isinstance(item, LockedWheel)]
     tarballs = [item for item in selection.files if isinstance(item, LockedTarball)]
     places = fetch_wheels(wheels, fetch) if wheels else fetch_tarballs(tarballs, fetch)

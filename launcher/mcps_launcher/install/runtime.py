@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mcps_launcher.install.inside import machine
+from mcps_launcher.install.installed import stat_identity
 from mcps_trust.errors import ConfigurationError
 from mcps_trust.model.digest import Sha256, sha256
 
 if TYPE_CHECKING:
     from packaging.version import Version
 
-__all__ = ["NoRuntimeError", "Runtime", "find_runtime", "machine", "stat_identity"]
+__all__ = ["NoRuntimeError", "Runtime", "find_runtime"]
 
 _BIN = Path("/usr/bin")
 _PYTHON = re.compile(r"python3\.\d+")
@@ -47,24 +49,6 @@ class Runtime:
         """For decisions and audit."""
         return {"name": self.name, "path": self.path, "version": self.version,
                 "sha256": self.sha256, "identity": self.identity}  # fmt: skip
-
-
-def machine() -> str:
-    """The processor architecture, as ``uname -m`` gives it."""
-    return os.uname().machine
-
-
-def stat_identity(path: str) -> str:
-    """What changes whenever the file is changed.
-
-    Raises:
-        NoRuntimeError: it is gone.
-    """
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise NoRuntimeError(f"{path} is gone", found=error.strerror) from error
-    return f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
 
 def find_runtime(name: str, requirement: str) -> Runtime:

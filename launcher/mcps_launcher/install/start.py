@@ -1,49 +1,33 @@
-"""How an installed package is started: its argv and strict plan."""
+"""How an installed package is started: its argv, in paths of the inside."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-
-from mcps_launcher.install.bytecode import host_links, script, with_script
-from mcps_launcher.install.runtime import Runtime, machine
-from mcps_launcher.install.store import Installed
+from mcps_launcher.install.entry_point import find_function
+from mcps_launcher.install.inside import START_PYTHON, script
+from mcps_launcher.install.installed import Installed
+from mcps_launcher.install.runtime import Runtime
 from mcps_launcher.install.tree import BadPackageError, check_path
-from mcps_launcher.sandbox.plan import Plan
-from mcps_launcher.sandbox.strict import APP, strict_plan
+from mcps_launcher.sandbox.strict import APP
 from mcps_trust.model import strict_json
-from mcps_trust.model.permissions import Permissions
 from mcps_trust.model.statement import ReleasePackage
 
-__all__ = ["start_plan"]
-
-_START = "start_python.py"
+__all__ = ["start_argv"]
 
 
-def start_plan(
-    package: ReleasePackage,
-    installed: Installed,
-    runtime: Runtime,
-    permissions: Permissions,
-    environment: Mapping[str, str],
-) -> Plan:
-    """The plan that starts `package`.
+def start_argv(package: ReleasePackage, installed: Installed, runtime: Runtime) -> tuple[str, ...]:
+    """What is run to start `package`.
 
     Raises:
-        BadPackageError: the package has no such bin.
+        BadPackageError: the package has no such script or bin.
     """
-    bytecode = installed.bytecode
+    run = package.run
     if runtime.name == "python":
-        path, _ = script(_START)
-        argv = [runtime.path, "-I", "-S", "-B", path, package.run.kind, package.run.target]
-    else:
-        argv = [runtime.path, _bin(package, installed)]
-    plan = strict_plan(
-        app=str(installed.tree), bytecode=None if bytecode is None else str(bytecode),
-        argv=[*argv, *package.run.arguments], permissions=replace(permissions, secrets=()), environment=environment,
-        machine=machine(), host_links=host_links(),
-    )  # fmt: skip
-    return with_script(plan, _START) if runtime.name == "python" else plan
+        start = (runtime.path, "-I", "-S", "-B", script(START_PYTHON).target)
+        if run.kind == "module":
+            return *start, "module", run.target, *run.arguments
+        function = find_function(installed.tree, package.identifier, run.target)
+        return *start, function, run.target, *run.arguments
+    return runtime.path, _bin(package, installed), *run.arguments
 
 
 def _bin(package: ReleasePackage, installed: Installed) -> str:

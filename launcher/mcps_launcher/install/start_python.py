@@ -1,7 +1,8 @@
 """Runs inside the sandbox: starts a Python closure. Not imported by the launcher.
 
-``python -I -S -B start_python.py entryPoint|module TARGET ARGUMENTS...``. The closure is
-the only path beside the standard library; ``.pth`` files are not looked at. Modules come
+``python -I -S -B start_python.py MODULE:FUNCTION NAME ARGUMENTS...`` calls a function as a
+console script called NAME would; with ``module`` for the function it runs the module NAME. The
+closure is the only path beside the standard library; ``.pth`` files are not looked at. Modules come
 from the bytecode that was compiled at installation where there is any.
 """
 
@@ -38,7 +39,7 @@ class CompiledLoader(SourceFileLoader):
 
 def main() -> None:
     """Start what the command line names."""
-    kind, target, *arguments = sys.argv[1:]
+    function, name, *arguments = sys.argv[1:]
     hook = FileFinder.path_hook(
         (ExtensionFileLoader, EXTENSION_SUFFIXES), (CompiledLoader, SOURCE_SUFFIXES)
     )
@@ -50,19 +51,18 @@ def main() -> None:
 
     sys.path_hooks.insert(0, closure_hook)
     sys.path.append(APP)
-    sys.argv = [target, *arguments]
-    if kind == "module":
+    sys.argv = [name, *arguments]
+    if function == "module":
         import runpy
 
-        runpy.run_module(target, run_name="__main__", alter_sys=True)
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
         return
-    from importlib.metadata import distributions
-
-    for distribution in distributions(path=[APP]):
-        for entry in distribution.entry_points:
-            if entry.group == "console_scripts" and entry.name == target:
-                sys.exit(entry.load()())
-    sys.exit(f"the closure has no console script {target!r}")
+    module, _, path = function.partition(":")
+    __import__(module)
+    target = sys.modules[module]
+    for attribute in path.split("."):
+        target = getattr(target, attribute)
+    sys.exit(target())  # type: ignore[operator]  # a module at first, a function at last
 
 
 if __name__ == "__main__":

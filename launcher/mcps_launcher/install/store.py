@@ -2,57 +2,26 @@
 
 A tree is made in a folder of its own and renamed into place when it is whole; an
 interrupted one leaves nothing that is taken for a closure. Its content digest is computed
-once, from the bytes as they are written. At a start `manifest` compares what the file
-system says of every file: inode, size, times of change, mode, owner. A changed byte changes
-the time of change, which nobody but root (or a clock) can set back.
+once, from the bytes as they are written. What becomes of it afterwards, `installed` sees.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from mcps_launcher.install.installed import BYTECODE, TREE, Installed, StoreChangedError
 from mcps_launcher.install.tree import MAX_TREE_SIZE, BadPackageError, PackageFile
-from mcps_trust.errors import UntrustedDataError
 from mcps_trust.locked_file import NotWritableError, exclusive, make_private_directory
 from mcps_trust.model.digest import Sha256, sha256
 
-__all__ = ["Installed", "Store", "StoreChangedError", "manifest"]
+__all__ = ["Store", "content_digest"]
 
-_TREE, _BYTECODE, _DIGEST = "tree", "bytecode", "tree.sha256"
-
-
-class StoreChangedError(UntrustedDataError):
-    """An installed closure is not as it was installed."""
-
-    code = "closure-changed"
-    advice = "somebody changed it: find out who; `mcps-launch gc --all` removes it"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Installed:
-    """A closure in the store."""
-
-    path: Path
-    digest: Sha256
-
-    @property
-    def tree(self) -> Path:
-        """The files."""
-        return self.path / _TREE
-
-    @property
-    def bytecode(self) -> Path | None:
-        """Compiled bytecode, kept apart from them, if there is any."""
-        place = self.path / _BYTECODE
-        return place if place.is_dir() else None
+_DIGEST = "tree.sha256"
 
 
 class Store:
@@ -91,7 +60,7 @@ class Store:
         building = ""
         try:
             building = tempfile.mkdtemp(prefix=".building-", dir=self._path)
-            digest = _write_tree(Path(building) / _TREE, files)
+            digest = _write_tree(Path(building) / TREE, files)
             (Path(building) / _DIGEST).write_text(digest, "ascii")
             os.chmod(building, 0o755)
             os.rename(building, self._path / key)
@@ -113,11 +82,11 @@ class Store:
         """
         building = Path(tempfile.mkdtemp(prefix=".building-", dir=self._path))
         try:
-            _write_tree(building / _BYTECODE, files)
+            _write_tree(building / BYTECODE, files)
             # Moving a folder to another parent changes what is in it: its "..".
-            os.chmod(building / _BYTECODE, 0o755)
-            os.rename(building / _BYTECODE, installed.path / _BYTECODE)
-            os.chmod(installed.path / _BYTECODE, 0o555)
+            os.chmod(building / BYTECODE, 0o755)
+            os.rename(building / BYTECODE, installed.path / BYTECODE)
+            os.chmod(installed.path / BYTECODE, 0o555)
         except OSError as error:
             raise NotWritableError("the bytecode cannot be kept", found=error.strerror) from error
         finally:
@@ -145,36 +114,6 @@ class Store:
         return gone
 
 
-def manifest(path: Path) -> Sha256:
-    """The digest over what the file system says of everything below `path`.
-
-    Raises:
-        StoreChangedError: something is not a plain file or folder.
-    """
-    digest = hashlib.sha256()
-    pending = [str(path)]
-    try:
-        while pending:
-            folder = pending.pop()
-            entries = sorted(os.scandir(folder), key=_name)
-            for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                if stat.S_ISDIR(status.st_mode):
-                    pending.append(entry.path)
-                elif not stat.S_ISREG(status.st_mode):
-                    raise StoreChangedError(
-                        "the closure holds something that was not installed", found=entry.path
-                    )
-                digest.update(
-                    b"%s\0%d %d %d %d %o %d\n"
-                    % (os.fsencode(entry.path), status.st_ino, status.st_size,
-                       status.st_mtime_ns, status.st_ctime_ns, status.st_mode, status.st_uid)
-                )  # fmt: skip
-    except OSError as error:
-        raise StoreChangedError("the closure cannot be read", found=str(error)) from error
-    return Sha256(digest.hexdigest())
-
-
 def content_digest(tree: Path) -> Sha256:
     """The digest over every path and byte below `tree`, as `Store.add` computed it.
 
@@ -191,10 +130,6 @@ def content_digest(tree: Path) -> Sha256:
     except OSError as error:
         raise StoreChangedError("the closure cannot be read", found=str(error)) from error
     return sha256(b"".join(sorted(lines)))
-
-
-def _name(entry: os.DirEntry[str]) -> str:
-    return entry.name
 
 
 def _line(path: str, content: bytes) -> bytes:

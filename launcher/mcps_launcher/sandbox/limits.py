@@ -38,9 +38,14 @@ class Limits:
     groups: list[Path] = field(default_factory=list)
 
     def enter(self) -> None:
-        """Called in the child, as the user that made the groups."""
+        """Called in the child, as the user that made the groups.
+
+        In version 1 the child's only thread moves itself by way of ``tasks``: that way alone
+        the kernel takes no lock that waits for all processors (15 ms for three hierarchies).
+        """
+        file = "cgroup.procs" if self.means == "cgroup-v2" else "tasks"
         for group in self.groups:
-            (group / "cgroup.procs").write_text("0", "ascii")
+            (group / file).write_text("0", "ascii")
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
         if self.means == "rlimit":

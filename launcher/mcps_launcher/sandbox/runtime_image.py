@@ -15,7 +15,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from mcps_launcher.install.bytecode import host_links
+from mcps_launcher.install.inside import host_links
 from mcps_launcher.install.runtime import find_runtime
 from mcps_launcher.sandbox.plan import INNER_UID
 from mcps_trust.errors import McpsError
@@ -24,13 +24,13 @@ from mcps_trust.model.digest import sha256
 __all__ = ["REPOSITORY", "image_name", "write_image"]
 
 REPOSITORY = "mcps-runtime"
-_RECIPE = "2"  # to be raised with every change of what goes in
+_RECIPE = "3"  # to be raised with every change of what goes in
 _FOLDERS = ("app", "bytecode", "dev", "etc", "mcps", "proc", "sys", "tmp")
 _FILES = {"etc/passwd": f"mcps:x:{INNER_UID}:{INNER_UID}::/tmp:/usr/sbin/nologin\n",
           "etc/group": f"mcps:x:{INNER_UID}:\n", "etc/hosts": "127.0.0.1 localhost\n",
           "etc/resolv.conf": "", "etc/ld.so.cache": "", "mcps/start_python.py": "",
           "mcps/compile_python.py": ""}  # fmt: skip
-_SKIPPED = {"test", "tests", "__pycache__", "idlelib", "ensurepip", "config-3.11-x86_64-linux-gnu"}
+_SKIPPED = {"test", "tests", "idlelib", "ensurepip", "config-3.11-x86_64-linux-gnu"}
 # PEP 600: libraries that a manylinux wheel may expect of the host.
 _MANYLINUX = ("libstdc++.so.6", "libgcc_s.so.1", "libz.so.1", "libdl.so.2", "libm.so.6",
               "librt.so.1", "libutil.so.1", "libpthread.so.0", "libnsl.so.1", "libnss_files.so.2",
@@ -114,14 +114,17 @@ def _libraries(program: str) -> Iterator[str]:
 def _add_host_file(archive: tarfile.TarFile, path: str) -> None:
     """A file at its own path; a link as the file that it leads to."""
     try:
-        data = Path(path).read_bytes()
-        mode = stat.S_IMODE(os.stat(path).st_mode) & 0o555
+        data, status = Path(path).read_bytes(), os.stat(path)
     except OSError:
         return
-    _add(archive, path.lstrip("/"), data, mode, tarfile.REGTYPE)
+    mode = stat.S_IMODE(status.st_mode) & 0o555
+    # Bytecode of the standard library is good for a source of that time only.
+    _add(archive, path.lstrip("/"), data, mode, tarfile.REGTYPE, time=int(status.st_mtime))
 
 
-def _add(archive: tarfile.TarFile, name: str, data: bytes, mode: int, kind: bytes) -> None:
+def _add(
+    archive: tarfile.TarFile, name: str, data: bytes, mode: int, kind: bytes, time: int = 0
+) -> None:
     info = tarfile.TarInfo(name)
-    info.size, info.mode, info.type = len(data), mode, kind
+    info.size, info.mode, info.type, info.mtime = len(data), mode, kind, time
     archive.addfile(info, io.BytesIO(data))

@@ -34,6 +34,7 @@ def strict_plan(
     environment: Mapping[str, str],
     machine: str,
     host_links: Mapping[str, str],
+    scripts: Sequence[Data] = (),
 ) -> Plan:
     """The plan for one server.
 
@@ -45,6 +46,7 @@ def strict_plan(
         environment: granted variables.
         machine: ``uname -m``.
         host_links: top-level links such as ``/lib`` → ``usr/lib``, as the host has them.
+        scripts: files of ours that it needs to start.
 
     Raises:
         ValueError: the permissions hold what this plan has no way to give.
@@ -63,6 +65,7 @@ def strict_plan(
         Bind(app, APP),
         *([Bind(bytecode, BYTECODE)] if bytecode is not None else []),
         Tmpfs("/tmp", _TMP_SIZE),
+        *scripts,
     ]
     variables = {**_FIXED_ENVIRONMENT, **environment}
     return Plan(

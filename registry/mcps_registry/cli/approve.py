@@ -27,10 +27,11 @@ from mcps_trust.errors import UsageError
 from mcps_trust.model import strict_json
 from mcps_trust.model.approval import ApprovalStatement
 from mcps_trust.model.digest import Sha256
-from mcps_trust.model.entry import APPROVALS, CLASSES, TIERS, Entry, Tier, ToolRule
+from mcps_trust.model.entry import Entry
 from mcps_trust.model.fields import Fields
 from mcps_trust.model.index import Index, Profile
 from mcps_trust.model.permissions import Permissions
+from mcps_trust.model.vetting import APPROVALS, CLASSES, TIERS, Tier, ToolRule
 
 __all__ = ["approve", "reject"]
 

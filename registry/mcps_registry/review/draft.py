@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 
 from mcps_trust.errors import NotPermittedError, UsageError
 from mcps_trust.model.digest import Sha256
-from mcps_trust.model.entry import Artifacts, Entry, Tier, ToolRule
+from mcps_trust.model.entry import Artifacts, Entry
 from mcps_trust.model.identity import PublisherIdentity
 from mcps_trust.model.names import EntryPath
 from mcps_trust.model.permissions import Permissions
 from mcps_trust.model.statement import ReleaseStatement
+from mcps_trust.model.vetting import Tier, ToolRule
 from mcps_trust.policy.intersection import missing, narrow
 
 __all__ = ["IncompleteReviewError", "UnindexedError", "draft_entry"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -53,7 +52,7 @@ class AuditDirectory:
                 if not place.exists():
                     descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                     with os.fdopen(descriptor, "wb") as file:
-                        file.write(secrets.token_bytes(_KEY_BYTES))
+                        file.write(os.urandom(_KEY_BYTES))
                 key = place.read_bytes()
         except (OSError, NotWritableError) as error:
             raise AuditNotWritableError("the audit key cannot be used", found=str(error)) from error

@@ -14,10 +14,10 @@ from typing import Any, Self
 from mcps_trust.clock import format_time
 from mcps_trust.model import strict_json
 from mcps_trust.model.digest import Sha256, sha256
-from mcps_trust.model.entry import TIERS, Tier, ToolRule
 from mcps_trust.model.fields import Fields
 from mcps_trust.model.names import EntryPath
 from mcps_trust.model.permissions import Permissions
+from mcps_trust.model.vetting import TIERS, Tier, ToolRule
 
 __all__ = ["LaunchDecision", "MetadataState"]
 
@@ -75,6 +75,7 @@ class LaunchDecision:
         package: which of the statement's packages is run, by its position.
         store_path, manifest: the installed closure, and the digest of what `stat` said of it.
         runtime: path, version, digest and `stat` of the interpreter.
+        argv: what is run inside the sandbox, in its paths.
         plan: digest of the sandbox plan (back end, its path and version, uid, seccomp).
     """
 
@@ -104,6 +105,7 @@ class LaunchDecision:
     store_path: str
     manifest: Sha256
     runtime: Mapping[str, str]
+    argv: tuple[str, ...]
     plan: Sha256
 
     @classmethod
@@ -143,6 +145,7 @@ class LaunchDecision:
             store_path=fields.text("storePath"),
             manifest=fields.digest("manifest"),
             runtime=runtime,
+            argv=fields.texts("argv"),
             plan=fields.digest("plan"),
         )
         fields.done()
@@ -178,6 +181,7 @@ class LaunchDecision:
             "storePath": self.store_path,
             "manifest": self.manifest,
             "runtime": dict(self.runtime),
+            "argv": list(self.argv),
             "plan": self.plan,
         }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from mcps_trust.clock import format_time
 from mcps_trust.model import strict_json
@@ -19,46 +19,11 @@ from mcps_trust.model.fields import Fields
 from mcps_trust.model.identity import PublisherIdentity
 from mcps_trust.model.names import EntryPath
 from mcps_trust.model.permissions import Permissions
+from mcps_trust.model.vetting import TIERS, Tier, ToolRule
 
-__all__ = ["APPROVALS", "CLASSES", "TIERS", "Artifacts", "Entry", "Tier", "ToolClass", "ToolRule"]
-
-ToolClass = Literal["read", "write", "destructive", "payment"]
-ApprovalKind = Literal["none", "user", "two-person"]
-Tier = Literal["low", "normal", "high"]
-
-CLASSES: tuple[ToolClass, ...] = ("read", "write", "destructive", "payment")
-APPROVALS: tuple[ApprovalKind, ...] = ("none", "user", "two-person")
-TIERS: tuple[Tier, ...] = ("low", "normal", "high")
+__all__ = ["Artifacts", "Entry"]
 
 MAX_ENTRY = 1024 * 1024  # bytes
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ToolRule:
-    """How one tool may be called.
-
-    `arguments` is a JSON Schema that narrows the tool's own; None narrows nothing.
-    """
-
-    tool_class: ToolClass
-    approval: ApprovalKind
-    arguments: Mapping[str, Any] | None = None
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> Self:
-        """Read it; raises `FieldError`."""
-        rule = cls(
-            tool_class=fields.choice("class", CLASSES),
-            approval=fields.choice("approval", APPROVALS),
-            arguments=fields.optional("arguments", fields.mapping),
-        )
-        fields.done()
-        return rule
-
-    def to_dict(self) -> dict[str, object]:
-        """The JSON form."""
-        narrowed = {} if self.arguments is None else {"arguments": dict(self.arguments)}
-        return {"class": self.tool_class, "approval": self.approval, **narrowed}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from mcps_trust.model import strict_json
-from mcps_trust.model.entry import TIERS, Tier, ToolRule
 from mcps_trust.model.fields import Fields
 from mcps_trust.model.names import ServerName
 from mcps_trust.model.permissions import Permissions
 from mcps_trust.model.server_json import ServerJson
 from mcps_trust.model.statement import Run
+from mcps_trust.model.vetting import TIERS, Tier, ToolRule
 
 __all__ = ["Index", "Profile"]
 

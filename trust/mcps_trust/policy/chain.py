@@ -15,12 +15,13 @@ from mcps_trust.clock import format_time
 from mcps_trust.errors import NotPermittedError, UntrustedDataError
 from mcps_trust.model.allow_list import Allowed, AllowList, Tightening
 from mcps_trust.model.digest import Sha256, sha256
-from mcps_trust.model.entry import Entry, ToolRule
+from mcps_trust.model.entry import Entry
 from mcps_trust.model.names import Alias, EntryPath
 from mcps_trust.model.permissions import Permissions
 from mcps_trust.model.proof import Proof
 from mcps_trust.model.statement import ReleaseStatement, release_digest
-from mcps_trust.policy.intersection import missing, narrow
+from mcps_trust.model.vetting import ToolRule
+from mcps_trust.policy.intersection import MissingPermissionError, missing, narrow
 
 __all__ = [
     "AliasUnknownError",
@@ -28,7 +29,6 @@ __all__ = [
     "EntryExpiredError",
     "EntryMismatchError",
     "EntryNotInCatalogueError",
-    "MissingPermissionError",
     "NotApprovedError",
     "Profile",
     "ReleaseMismatchError",
@@ -87,13 +87,6 @@ class ReleaseMismatchError(UntrustedDataError):
     """The signed statement is about something else than the entry."""
 
     code = "release-mismatch"
-
-
-class MissingPermissionError(NotPermittedError):
-    """The server needs what it is not granted; it would start and then fail."""
-
-    code = "missing-permission"
-    advice = "ask for a revision of the entry that grants it, or use another server"
 
 
 def find_allowed(allow_list: AllowList, alias: str) -> Allowed:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from mcps_trust.errors import NotPermittedError
 from mcps_trust.model.permissions import (
     SECCOMP_TIERS,
     EnvironmentVariable,
@@ -19,9 +20,16 @@ from mcps_trust.model.permissions import (
     Secret,
 )
 
-__all__ = ["missing", "narrow", "within"]
+__all__ = ["MissingPermissionError", "missing", "narrow", "within"]
 
 T = TypeVar("T")
+
+
+class MissingPermissionError(NotPermittedError):
+    """The server needs what it is not granted; it would start and then fail."""
+
+    code = "missing-permission"
+    advice = "ask for a revision of the entry that grants it, or use another server"
 
 
 def narrow(left: Permissions, right: Permissions) -> Permissions:
