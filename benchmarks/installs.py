@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from mcps_signer.closure.source import Source
 from mcps_signer.release import lock_source
 from mcps_trust.model.closure import parse_closure
 from mcps_trust.model.digest import sha256
+from mcps_trust.model.package_lock import LockedTarball
+from mcps_trust.model.pylock import LockedWheel
 
 ROOT = Path(__file__).resolve().parent.parent
 WHEELS = "pypi:mcp-server-time==2026.10.19"
@@ -39,7 +42,9 @@ def wheels(folder: Path, fetch: FetchSettings, rounds: int) -> list[Row]:
     selection = select(WHEELS, runtime)
     named = folder / "wheels"
     named.mkdir()
-    places = fetch_wheels([file for file in selection.files if hasattr(file, "filename")], fetch)
+    places = fetch_wheels(
+        [file for file in selection.files if isinstance(file, LockedWheel)], fetch
+    )
     for filename, place in places.items():
         os.link(shutil.copy(place, folder / "copy"), named / filename)
         (folder / "copy").unlink()
@@ -69,7 +74,9 @@ def wheels(folder: Path, fetch: FetchSettings, rounds: int) -> list[Row]:
 def tarballs(folder: Path, fetch: FetchSettings, rounds: int) -> list[Row]:
     """Against ``tar`` of the same files."""
     selection = select(TARBALLS, find_runtime("node", ">=18"))
-    places = fetch_tarballs([file for file in selection.files if hasattr(file, "place")], fetch)
+    places = fetch_tarballs(
+        [file for file in selection.files if isinstance(file, LockedTarball)], fetch
+    )
 
     def with_tar() -> None:
         target = Path(tempfile.mkdtemp(dir=folder))
@@ -115,13 +122,10 @@ def compiled(
         store = install(selection, fetch, folder)
         installed = store.find(selection.key)
         assert installed is not None
-        back_end = Bwrap(folder)
-
-        def compile_it(installed=installed, store=store) -> None:  # type: ignore[no-untyped-def]  # bound now
-            session = f"bench-{secrets.token_hex(4)}"
-            store.add_bytecode(installed, compile_closure(installed, runtime, back_end, session))
-
-        seconds.append(seconds_of(compile_it))
+        began = time.monotonic()
+        session = f"bench-{secrets.token_hex(4)}"
+        store.add_bytecode(installed, compile_closure(installed, runtime, Bwrap(folder), session))
+        seconds.append(time.monotonic() - began)
         assert installed.bytecode is not None
         digests.add(content_digest(installed.tree) + content_digest(installed.bytecode))
     return sorted(seconds)[1], digests

@@ -27,14 +27,14 @@ configuration = Configuration.read(places)
 start = find_kept_start(
     sys.argv[2], kept=Kept(places), enrolment=Enrolment.read(places), configuration=configuration,
     back_end=choose_back_end(configuration, places), now=datetime.now(UTC))
-sys.exit(0 if start else "the decision does not hold")
+sys.exit(f"the decision needs: {start}" if isinstance(start, str) else 0)
 """
 
 
 def verifications(host: Host, folder: Path, rounds: int) -> list[Row]:
     """The first time with metadata cached, and once it was proved."""
     theirs = sigstore_command(host, folder)
-    first = command("echo", host.places.home, quiet=True)
+    first = command("echo", host.places.home)
     again = [sys.executable, "-I", "-c", KEPT, str(host.places.home), "echo"]
 
     def forgotten() -> float:

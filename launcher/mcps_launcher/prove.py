@@ -34,13 +34,20 @@ class RefusedError(McpsError):
         self.exit_code = exit_code  # type: ignore[misc]  # as the child said
 
 
-def command(alias: str, home: Path, *, quiet: bool) -> list[str]:
-    """The child's command line."""
-    request = json.dumps({"alias": alias, "home": str(home), "quiet": quiet})
+def command(alias: str, home: Path, *, quiet: bool = False, offline: bool = False) -> list[str]:
+    """The child's command line.
+
+    Args:
+        alias: what is to be proved.
+        home: the launcher's folder.
+        quiet: report no progress, and renew the kept decision if that is enough.
+        offline: the registry was found not to answer; do not ask again.
+    """
+    request = json.dumps({"alias": alias, "home": str(home), "quiet": quiet, "offline": offline})
     return [sys.executable, "-I", "-m", "mcps_launcher.prove", request]
 
 
-def prove_in_child(alias: str, home: Path) -> dict[str, Any]:
+def prove_in_child(alias: str, home: Path, *, offline: bool = False) -> dict[str, Any]:
     """Prove the chain for `alias` in a child; afterwards the decision is kept.
 
     Raises:
@@ -48,7 +55,7 @@ def prove_in_child(alias: str, home: Path) -> dict[str, Any]:
         InternalError: the child failed.
     """
     done = subprocess.run(
-        command(alias, home, quiet=False),
+        command(alias, home, offline=offline),
         env=child_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -91,7 +98,6 @@ def main() -> int:
     from mcps_launcher.configuration import Configuration
     from mcps_launcher.enrolment import Enrolment
     from mcps_launcher.places import Places
-    from mcps_launcher.resolve import Resolver
 
     request = json.loads(sys.argv[1])
 
@@ -102,12 +108,21 @@ def main() -> int:
 
     try:
         places = Places.find(Path(request["home"]))
-        configuration = Configuration.read(places)
-        resolver = Resolver(
-            places, Enrolment.read(places), configuration, datetime.now(UTC), report
-        )
+        configuration, enrolment = Configuration.read(places), Enrolment.read(places)
+        alias, now = request["alias"], datetime.now(UTC)
         back_end = choose_back_end(configuration, places)
-        decision, links = resolver.resolve(request["alias"], back_end)
+        decision = None
+        if request["quiet"]:
+            from mcps_launcher.renew import renew
+
+            decision = renew(alias, places, enrolment, configuration, back_end, now)
+        if decision is None:
+            from mcps_launcher.resolve import Resolver  # costs 100 ms
+
+            resolver = Resolver(
+                places, enrolment, configuration, now, report, offline=request["offline"]
+            )
+            decision, _ = resolver.resolve(alias, back_end)
     except McpsError as error:
         say({"error": error.to_dict()})
         return error.exit_code
@@ -117,12 +132,7 @@ def main() -> int:
         failure = InternalError(f"{type(error).__name__}: {error}")
         say({"error": failure.to_dict()})
         return failure.exit_code
-    say(
-        {
-            "decision": decision.digest,
-            "links": [[link.name, link.proved] for link in links],
-        }
-    )
+    say({"decision": decision.digest})
     return 0
 
 

@@ -94,6 +94,7 @@ class Targets:
     approvers_sha256: Sha256
     revocations: Revocations
     reinstated: Reinstatements
+    reinstated_sha256: Sha256
     trusted_root: bytes
     offline: bool
 

@@ -87,12 +87,15 @@ class Resolver:
         configuration: Configuration,
         now: datetime,
         report: Callable[[str], None],
+        *,
+        offline: bool = False,
     ) -> None:
         self._places = places
         self._enrolment = enrolment
         self._configuration = configuration
         self._now = now
         self._report = report
+        self._offline = offline
         self._kept = Kept(places)
         self._evidence = Evidence(places)
         self._links: list[Link] = []
@@ -175,16 +178,18 @@ class Resolver:
     def _with_registry(self, read: Callable[[Registry, bool], T]) -> T:
         """Read from the registry, or from the cache where it does not answer."""
         directory, enrolment = self._places.registry, self._enrolment
-        try:
-            with (
-                Http(self._configuration.http) as http,
-                open_registry(directory, enrolment.registry, enrolment.root, http) as registry,
-            ):
-                registry.refresh()
-                return read(registry, False)
-        except RegistryUnavailableError as error:
-            self._report("the registry does not answer; using what is cached")
-            unavailable = error
+        unavailable = RegistryUnavailableError("the registry does not answer")
+        if not self._offline:
+            try:
+                with (
+                    Http(self._configuration.http) as http,
+                    open_registry(directory, enrolment.registry, enrolment.root, http) as registry,
+                ):
+                    registry.refresh()
+                    return read(registry, False)
+            except RegistryUnavailableError as error:
+                unavailable = error
+        self._report("the registry does not answer; using what is cached")
         try:
             with open_registry(directory, enrolment.registry, enrolment.root, None) as registry:
                 registry.refresh()
@@ -205,8 +210,9 @@ class Resolver:
         approvers = registry.target("trust/approvers.json")
         base = f"trust/sigstore/{entry.identity.instance}"
         revocations = Revocations.parse(registry.target("revoked/list.json"))
+        reinstated = registry.target("reinstated/list.json")
         targets = Targets(
-            reinstated=Reinstatements.parse(registry.target("reinstated/list.json")),
+            reinstated=Reinstatements.parse(reinstated), reinstated_sha256=sha256(reinstated),
             trusted_root=registry.target(f"{base}/trusted_root.json"),
             state=registry.state(), allow_list=allow_list,
             allow_list_sha256=sha256(allow_list_bytes), allowed=allowed, entry=entry,
@@ -384,6 +390,7 @@ class Resolver:
             approved_by=chain.approved_by, bundle=chain.proof.bundle, release=chain.proof.release,
             proof=chain.proof.digest, signer=str(chain.proof.signer),
             revocations=sha256(targets.revocations.to_bytes()),
+            reinstated=targets.reinstated_sha256,
             ceilings=self._configuration.ceilings, tier=targets.entry.tier,
             entry_expires=targets.entry.expires_at, permissions=chain.profile.permissions,
             tools=chain.profile.tools, deny_tools=chain.profile.deny_tools, package=chain.package,

@@ -22,7 +22,7 @@ from mcps_launcher.kept import Kept
 from mcps_launcher.places import Places
 from mcps_launcher.sandbox.process import BackEnd
 from mcps_launcher.start import Start, prepare_start
-from mcps_launcher.warm import find_kept_start
+from mcps_launcher.warm import Needed, find_kept_start
 from mcps_trust.audit.record import KeyedDigest
 from mcps_trust.audit.sink import AuditDirectory, SessionLog
 from mcps_trust.errors import InternalError, McpsError
@@ -87,32 +87,53 @@ def _decide(
     alias: str, places: Places, enrolment: Enrolment, configuration: Configuration,
     back_end: BackEnd,
 ) -> Start:  # fmt: skip
-    def kept_start() -> Start | None:
+    kept = Kept(places)
+
+    def kept_start() -> Start | Needed:
         return find_kept_start(
-            alias, kept=Kept(places), enrolment=enrolment, configuration=configuration,
+            alias, kept=kept, enrolment=enrolment, configuration=configuration,
             back_end=back_end, now=datetime.now(UTC),
         )  # fmt: skip
 
-    start = kept_start()
-    if start is not None:
-        return start
+    found = kept_start()
+    if found == "renewal" and _renewed(alias, places, enrolment, configuration, back_end):
+        found = kept_start()
+    if isinstance(found, Start):
+        return found
     from mcps_launcher.prove import prove_in_child  # only a new decision needs it
 
-    prove_in_child(alias, places.home)
-    start = kept_start() or _offline_start(alias, places, back_end)
+    prove_in_child(alias, places.home, offline=found == "cache")
+    # Asked a moment ago, or made from the cache: in both cases it need not be asked again.
+    decision = kept.decision(alias)
+    payload = None if decision is None else kept.payload(decision.release)
+    start = None
+    if decision is not None and payload is not None:
+        start = prepare_start(decision, payload, back_end)
     if start is None:
         raise InternalError("the decision was made and does not hold")
     return start
 
 
-def _offline_start(alias: str, places: Places, back_end: BackEnd) -> Start | None:
-    """The start of a decision that the prover has just made from its cache."""
-    kept = Kept(places)
-    decision = kept.decision(alias)
-    payload = None if decision is None else kept.payload(decision.release)
-    if decision is None or payload is None:
-        return None
-    return prepare_start(decision, payload, back_end)
+def _renewed(
+    alias: str, places: Places, enrolment: Enrolment, configuration: Configuration,
+    back_end: BackEnd,
+) -> bool:  # fmt: skip
+    """Renew the kept decision in a child, so that this process never carries tuf in memory.
+
+    A fork: it has most of what it needs already, and this process has one thread still.
+    """
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            from mcps_launcher.renew import renew
+
+            now = datetime.now(UTC)
+            if renew(alias, places, enrolment, configuration, back_end, now) is not None:
+                code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def _facts(decision: LaunchDecision) -> dict[str, Any]:

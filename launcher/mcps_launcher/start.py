@@ -21,7 +21,7 @@ from mcps_trust.model.digest import Sha256
 from mcps_trust.model.permissions import Permissions
 from mcps_trust.policy.intersection import MissingPermissionError
 
-__all__ = ["Start", "granted_environment", "prepare_start"]
+__all__ = ["Start", "granted_environment", "held_plan", "prepare_start"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +57,19 @@ def prepare_start(decision: LaunchDecision, payload: bytes, back_end: BackEnd) -
 
     Raises:
         StoreChangedError: the installed closure is not as it was installed.
+        MissingPermissionError: a variable that the server needs is not set.
+    """
+    plan = held_plan(decision, back_end, granted_environment(decision.permissions, os.environ))
+    return None if plan is None else Start(decision=decision, payload=payload, plan=plan)
+
+
+def held_plan(
+    decision: LaunchDecision, back_end: BackEnd, environment: Mapping[str, str]
+) -> Plan | None:
+    """The plan of a kept decision, or None where runtime, closure or plan are not as they were.
+
+    Raises:
+        StoreChangedError: the installed closure is not as it was installed.
     """
     runtime = decision.runtime
     if stat_identity(runtime["path"]) != runtime["identity"]:
@@ -71,9 +84,6 @@ def prepare_start(decision: LaunchDecision, payload: bytes, back_end: BackEnd) -
             found=str(installed.path),
         )
     plan = closure_plan(
-        decision.argv, runtime["name"], installed, decision.permissions,
-        granted_environment(decision.permissions, os.environ),
-    )  # fmt: skip
-    if plan.digest(back_end.describe()) != decision.plan:
-        return None
-    return Start(decision=decision, payload=payload, plan=plan)
+        decision.argv, runtime["name"], installed, decision.permissions, environment
+    )
+    return plan if plan.digest(back_end.describe()) == decision.plan else None

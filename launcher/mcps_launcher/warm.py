@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime, timedelta
+from typing import Literal
 
 from mcps_launcher.configuration import Configuration
 from mcps_launcher.enrolment import Enrolment
 from mcps_launcher.kept import Kept
 from mcps_launcher.sandbox.process import BackEnd
 from mcps_launcher.start import Start, prepare_start
-from mcps_trust.errors import NotPermittedError
+from mcps_trust.errors import NotPermittedError, UnavailableError
 from mcps_trust.model.decision import LaunchDecision
 from mcps_trust.model.digest import sha256
 from mcps_trust.model.vetting import Tier
 
-__all__ = ["FREEZE_AFTER", "OFFLINE_TIERS", "FreezeSuspectedError", "find_kept_start"]
+__all__ = ["FREEZE_AFTER", "OFFLINE_TIERS", "FreezeSuspectedError", "Needed", "find_kept_start"]
 
 FREEZE_AFTER = timedelta(minutes=60)
 
@@ -30,6 +31,10 @@ OFFLINE_TIERS: dict[Tier, timedelta] = {
     "low": timedelta(days=7),
 }
 """How long a server of each tier runs without the registry, from its last signed word."""
+
+Needed = Literal["proof", "renewal", "cache"]
+"""What a start needs that no kept decision allows: the whole chain proved; the same decision
+under newer metadata; the chain proved from the cache, as the registry does not answer."""
 
 _LIMIT = 64 * 1024  # bytes
 
@@ -49,8 +54,8 @@ def find_kept_start(
     configuration: Configuration,
     back_end: BackEnd,
     now: datetime,
-) -> Start | None:
-    """The start of the kept decision about `alias`, or None where it must be made anew.
+) -> Start | Needed:
+    """The start of the kept decision about `alias`, or what is needed first.
 
     Raises:
         ClockSetBackError: this machine's clock is wrong.
@@ -59,21 +64,25 @@ def find_kept_start(
     """
     decision = kept.decision(alias)
     if decision is None or decision.alias != alias:
-        return None
+        return "proof"
     if not _still_bound(decision, enrolment, configuration, now):
-        return None
+        return "proof"
     kept.check_clock(now)
     # Whatever this host has seen since, for another server too, must be proved against.
     if not kept.is_latest(decision):
-        return None
+        return "renewal"
     timestamp = decision.metadata.timestamp_sha256
     if not kept.asked_recently(timestamp, now):
-        if not _unchanged(decision, enrolment, configuration):
-            return None
+        try:
+            if not _unchanged(decision, enrolment, configuration):
+                return "renewal"
+        except UnavailableError:
+            return "cache"
         check_freeze(decision, now)
         kept.was_asked(timestamp, now)
     payload = kept.payload(decision.release)
-    return None if payload is None else prepare_start(decision, payload, back_end)
+    start = None if payload is None else prepare_start(decision, payload, back_end)
+    return start or "proof"
 
 
 def check_freeze(decision: LaunchDecision, now: datetime) -> None:
@@ -111,16 +120,12 @@ def _still_bound(
 def _unchanged(
     decision: LaunchDecision, enrolment: Enrolment, configuration: Configuration
 ) -> bool:
-    from mcps_trust.errors import UnavailableError
-    from mcps_trust.http import Http
+    from mcps_trust.http import Http  # costs 20 ms, and most starts ask nothing
 
     base = f"{enrolment.registry}/metadata"
-    try:
-        with Http(configuration.http) as http:
-            newer = http.get(f"{base}/{decision.metadata.root + 1}.root.json", limit=_LIMIT)
-            timestamp = http.get(f"{base}/timestamp.json", limit=_LIMIT)
-    except UnavailableError:
-        return False
+    with Http(configuration.http) as http:
+        newer = http.get(f"{base}/{decision.metadata.root + 1}.root.json", limit=_LIMIT)
+        timestamp = http.get(f"{base}/timestamp.json", limit=_LIMIT)
     return (
         newer.status in (403, 404)
         and timestamp.status == 200

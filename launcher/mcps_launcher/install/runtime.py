@@ -22,7 +22,7 @@ from mcps_trust.model.digest import Sha256, sha256
 if TYPE_CHECKING:
     from packaging.version import Version
 
-__all__ = ["NoRuntimeError", "Runtime", "find_runtime"]
+__all__ = ["NoRuntimeError", "Runtime", "candidates", "find_runtime", "node_platform"]
 
 _BIN = Path("/usr/bin")
 _PYTHON = re.compile(r"python3\.\d+")
@@ -65,7 +65,7 @@ def find_runtime(name: str, requirement: str) -> Runtime:
 
     wanted = SpecifierSet(requirement)
     found: list[tuple[Version, str]] = []
-    for path in _candidates(name):
+    for path in candidates(name):
         version = _version(path)
         if version is not None:
             found.append((version, path))
@@ -96,7 +96,8 @@ def node_platform() -> Mapping[str, str]:
     return {"os": "linux", "cpu": cpu, "libc": libc}
 
 
-def _candidates(name: str) -> Iterator[str]:
+def candidates(name: str) -> Iterator[str]:
+    """Interpreters of that name below ``/usr/bin`` that are root's alone, by their real paths."""
     if name == "node":
         names = ["node", "nodejs"]
     else:

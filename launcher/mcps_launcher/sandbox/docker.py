@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ SOCKET = "/var/run/docker.sock"
 LABEL = "mcps.session"
 _START_TIMEOUT = 20.0  # seconds
 _HEADER = struct.Struct(">BxxxI")
-_ERRORS = (docker.errors.DockerException, requests.RequestException, OSError)
+_ERRORS = (docker.errors.DockerException, requests.RequestException, OSError, TimeoutError)
 # Mounted by the engine for every container; root's, and nothing that uid 65532 can write.
 _ENGINE_MOUNTS = frozenset({"/dev", "/sys/fs/cgroup"})
 _FROM_IMAGE = ("/usr", "/etc/ld.so.cache")
@@ -226,12 +227,15 @@ class DockerProcess:
             thread = threading.Thread(target=work, daemon=True)
             thread.start()
             self._threads.append(thread)
-        container.start()
+        # The engine takes a while to start it; meanwhile the launcher loads what comes next.
+        self._starting = ThreadPoolExecutor(1)
+        self._started = self._starting.submit(container.start)
 
     def self_test(self) -> SelfTest:
         """Read back what holds; see `Process.self_test`."""
         deadline = time.monotonic() + _START_TIMEOUT
         try:
+            self._started.result(_START_TIMEOUT)
             self._container.reload()
             init = int(self._container.attrs["State"]["Pid"])
             program = self._program_pid(init, deadline)
@@ -250,6 +254,7 @@ class DockerProcess:
 
     def kill(self) -> None:
         """Remove the container and all that was made for it."""
+        self._starting.shutdown()  # what is being started is removed once it is
         with contextlib.suppress(*_ERRORS):
             self._container.remove(force=True)
         with contextlib.suppress(OSError):

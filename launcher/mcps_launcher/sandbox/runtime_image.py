@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mcps_launcher.install.inside import host_links
-from mcps_launcher.install.runtime import find_runtime
+from mcps_launcher.install.installed import stat_identity
+from mcps_launcher.install.runtime import candidates, find_runtime
 from mcps_launcher.sandbox.plan import INNER_UID
 from mcps_trust.errors import McpsError
 from mcps_trust.model.digest import sha256
@@ -38,13 +39,8 @@ _MANYLINUX = ("libstdc++.so.6", "libgcc_s.so.1", "libz.so.1", "libdl.so.2", "lib
 
 
 def image_name() -> str:
-    """The image for the interpreters that are here now."""
-    found = []
-    for name in ("python", "node"):
-        try:
-            found.append(find_runtime(name, ">=0").sha256)
-        except McpsError:
-            continue
+    """The image for the interpreters that are here now; asked at each start, so only by `stat`."""
+    found = [stat_identity(path) for name in ("python", "node") for path in candidates(name)]
     return f"{REPOSITORY}:{sha256(' '.join((_RECIPE, *found)).encode())[:24]}"
 
 

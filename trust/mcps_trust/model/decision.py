@@ -94,6 +94,7 @@ class LaunchDecision:
     proof: Sha256
     signer: str
     revocations: Sha256
+    reinstated: Sha256
     ceilings: Sha256
     tier: Tier
     entry_expires: datetime
@@ -134,6 +135,7 @@ class LaunchDecision:
             proof=fields.digest("proof"),
             signer=fields.text("signer"),
             revocations=fields.digest("revocations"),
+            reinstated=fields.digest("reinstated"),
             ceilings=fields.digest("ceilings"),
             tier=fields.choice("tier", TIERS),
             entry_expires=fields.time("entryExpires"),
@@ -170,6 +172,7 @@ class LaunchDecision:
             "proof": self.proof,
             "signer": self.signer,
             "revocations": self.revocations,
+            "reinstated": self.reinstated,
             "ceilings": self.ceilings,
             "tier": self.tier,
             "entryExpires": format_time(self.entry_expires),
