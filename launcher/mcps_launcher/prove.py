@@ -8,16 +8,22 @@ prints one as its only output; progress goes to stderr.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mcps_trust.errors import InternalError, McpsError
+from mcps_trust.errors import InternalError, McpsError, UnavailableError
 
-__all__ = ["RefusedError", "main", "prove_in_child"]
+__all__ = ["NotReadyError", "RefusedError", "main", "prove_in_child"]
+
+FIRST_START_SECONDS = 30.0
+"""How long a start may take that proves, fetches and installs; hosts wait about so long."""
 
 
 class RefusedError(McpsError):
@@ -32,6 +38,12 @@ class RefusedError(McpsError):
         )
         self.code = str(error.get("code", "refused"))  # type: ignore[misc]  # as the child said
         self.exit_code = exit_code  # type: ignore[misc]  # as the child said
+
+
+class NotReadyError(UnavailableError):
+    """The first start of a server takes longer than hosts wait."""
+
+    code = "not-ready"
 
 
 def command(alias: str, home: Path, *, quiet: bool = False, offline: bool = False) -> list[str]:
@@ -52,16 +64,37 @@ def prove_in_child(alias: str, home: Path, *, offline: bool = False) -> dict[str
 
     Raises:
         RefusedError: some link does not hold.
+        NotReadyError: it takes too long, for a server that has to be fetched for one.
         InternalError: the child failed.
     """
-    done = subprocess.run(
+    child = subprocess.Popen(
         command(alias, home, offline=offline),
         env=child_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        check=False,
+        start_new_session=True,
     )
-    return read_answer(done.stdout, done.returncode)
+    try:
+        output, _ = child.communicate(timeout=FIRST_START_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise NotReadyError(
+            f"{alias} could not be made ready in time",
+            expected=f"{FIRST_START_SECONDS:g} s",
+            remedy=f"mcps-launch prefetch {alias}",
+        ) from error
+    finally:
+        _end(child)
+    return read_answer(output, child.returncode)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a child, with all that it started, should it still run."""
+    for number, patience in ((signal.SIGINT, 5.0), (signal.SIGKILL, None)):
+        if child.poll() is not None:
+            return
+        os.killpg(child.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(patience)
 
 
 def read_answer(output: bytes, exit_code: int) -> dict[str, Any]:

@@ -31,6 +31,8 @@ from mcps_trust.model.decision import LaunchDecision
 
 __all__ = ["run_session"]
 
+_RENEWAL_SECONDS = 10
+
 
 def run_session(alias: str, places: Places) -> int:
     """Run one server until its host or it ends; gives the exit code.
@@ -125,6 +127,7 @@ def _renewed(
     child = os.fork()
     if child == 0:
         code = 1
+        signal.alarm(_RENEWAL_SECONDS)  # a registry that trickles holds up no start for long
         try:
             from mcps_launcher.renew import renew
 

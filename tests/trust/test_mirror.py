@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,6 +57,13 @@ class Mirror:
             body = place.read_bytes()
         else:
             status = 404
+        if self.mode == "trickle":
+            with contextlib.suppress(OSError):
+                for _ in range(600):
+                    handler.wfile.write(b"H")
+                    time.sleep(0.1)
+            handler.close_connection = True
+            return
         handler.send_response(status)
         if self.mode == "endless":
             handler.end_headers()
@@ -156,3 +165,15 @@ def test_a_target_with_other_bytes_is_refused(
     assert caught.value.code == "metadata-invalid"
     mirror.replay.clear()
     read(mirror, tmp_path / "cache")
+
+
+def test_a_mirror_that_trickles_is_given_up_in_time(mirror: Mirror, tmp_path: Path) -> None:
+    """Each byte comes in time; the whole answer does not."""
+    mirror.mode = "trickle"
+    began = time.monotonic()
+    with pytest.raises(McpsError) as caught:
+        read(mirror, tmp_path / "cache")
+    assert caught.value.code == "registry-unavailable"
+    assert time.monotonic() - began < 5 * SETTINGS.timeout
+    mirror.mode = "honest"
+    assert read(mirror, tmp_path / "cache")

@@ -8,9 +8,11 @@ and are read whole. Redirects are not followed: a static registry needs none.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
 import ssl
-import time
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -136,19 +138,26 @@ class Http:
             target += "?" + parts.query
         if self._settings.proxy and parts.scheme == "http":
             target = f"http://{parts.netloc}{target}"
-        connection.request(
-            method, target, body=body, headers={"User-Agent": "mcps", **(headers or {})}
-        )
-        answer = connection.getresponse()
+        # Each read has a time limit, and all of them together: a server may send a byte a minute.
+        watch = threading.Timer(self._settings.timeout, _hang_up, [connection])
+        watch.daemon = True
+        watch.start()
         try:
-            content = self._read(answer, limit)
+            connection.request(
+                method, target, body=body, headers={"User-Agent": "mcps", **(headers or {})}
+            )
+            answer = connection.getresponse()
+            try:
+                content = self._read(answer, limit)
+            finally:
+                answer.close()
         finally:
-            answer.close()
+            watch.cancel()
         if content is None:
             self._drop(key)
             raise ServerUnreachableError(
                 f"{parts.hostname} sends more than it may",
-                expected=f"at most {limit} bytes in {self._settings.timeout:g} s",
+                expected=f"at most {limit} bytes",
             )
         return Response(
             status=answer.status,
@@ -157,13 +166,12 @@ class Http:
         )
 
     def _read(self, answer: http.client.HTTPResponse, limit: int) -> bytes | None:
-        deadline = time.monotonic() + self._settings.timeout
         chunks: list[bytes] = []
         size = 0
         while chunk := answer.read1(_CHUNK):
             chunks.append(chunk)
             size += len(chunk)
-            if size > limit or time.monotonic() > deadline:
+            if size > limit:
                 return None
         return b"".join(chunks)
 
@@ -196,6 +204,12 @@ class Http:
         connection = self._connections.pop(key, None)
         if connection is not None:
             connection.close()
+
+
+def _hang_up(connection: http.client.HTTPConnection) -> None:
+    """End what another thread waits for."""
+    with contextlib.suppress(OSError, AttributeError):
+        connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _unreachable(parts: SplitResult, error: Exception) -> ServerUnreachableError:

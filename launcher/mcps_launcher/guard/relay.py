@@ -116,6 +116,12 @@ class Relay:
         for descriptor in (self.host_out, self.server_in):
             os.set_blocking(descriptor, False)
         self._to_host, self._to_server = _Outbox(self.host_out), _Outbox(self.server_in)
+        try:
+            return self._relay()
+        except LineTooLongError as error:
+            return RelayEnd(error.code)
+
+    def _relay(self) -> RelayEnd:
         host_open = True
         closed_at = 0.0
         errors_open = True
@@ -138,17 +144,11 @@ class Relay:
                     self._server_chunk(b"\n")  # a last line may lack its newline
                     self._finish()
                     return RelayEnd("server" if host_open else "host")
-                try:
-                    self._server_chunk(chunk)
-                except LineTooLongError as error:
-                    return RelayEnd(error.code)
+                self._server_chunk(chunk)
             if host_open and self.host_in in ready:
                 chunk = _read(self.host_in)
                 if chunk:
-                    try:
-                        self._client_chunk(chunk)
-                    except LineTooLongError as error:
-                        return RelayEnd(error.code)
+                    self._client_chunk(chunk)
                 else:
                     self._client_chunk(b"\n")
                     host_open = False
@@ -157,6 +157,8 @@ class Relay:
                 self._close_server_input()
             if self._to_host.broken:
                 return RelayEnd("host")
+            if self.guard.refused > MAX_REFUSED:
+                return RelayEnd("server-misbehaves")
 
     def _patience(self) -> float:
         """Seconds that the server has once the host has closed its side."""
@@ -165,7 +167,7 @@ class Relay:
     def _reason_to_end(self) -> str | None:
         if self._host_is_gone():
             return "host"
-        return "server-misbehaves" if self.guard.refused > MAX_REFUSED else self.tick()
+        return self.tick()
 
     def _host_is_gone(self) -> bool:
         """Whether nobody can read what is sent: a host that was killed closes both ends."""

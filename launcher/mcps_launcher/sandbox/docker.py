@@ -58,6 +58,8 @@ class Docker:
         """
         self._folder = folder
         try:
+            with socket.socket(socket.AF_UNIX) as probe:  # the SDK would leave its own open
+                probe.connect(SOCKET)
             self._client = docker.DockerClient(base_url=f"unix://{SOCKET}", timeout=60)
             version = self._client.version()
         except _ERRORS as error:
