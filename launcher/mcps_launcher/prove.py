@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mcps_trust.errors import InternalError, McpsError, UnavailableError
+from mcps_trust.interrupts import raise_interrupt
 
 __all__ = ["NotReadyError", "RefusedError", "main", "prove_in_child"]
 
@@ -67,13 +68,18 @@ def prove_in_child(alias: str, home: Path, *, offline: bool = False) -> dict[str
         NotReadyError: it takes too long, for a server that has to be fetched for one.
         InternalError: the child failed.
     """
-    child = subprocess.Popen(
-        command(alias, home, offline=offline),
-        env=child_environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
+    # What interrupts the child waits until it can clean up.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        child = subprocess.Popen(
+            command(alias, home, offline=offline),
+            env=child_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         output, _ = child.communicate(timeout=FIRST_START_SECONDS)
     except subprocess.TimeoutExpired as error:
@@ -89,7 +95,8 @@ def prove_in_child(alias: str, home: Path, *, offline: bool = False) -> dict[str
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     """End a child, with all that it started, should it still run."""
-    for number, patience in ((signal.SIGINT, 5.0), (signal.SIGKILL, None)):
+    # Twice, as the first may strike where Python cannot raise it.
+    for number, patience in ((signal.SIGINT, 2.0), (signal.SIGINT, 3.0), (signal.SIGKILL, None)):
         if child.poll() is not None:
             return
         os.killpg(child.pid, number)
@@ -140,6 +147,8 @@ def main() -> int:
             sys.stderr.flush()
 
     try:
+        raise_interrupt()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         places = Places.find(Path(request["home"]))
         configuration, enrolment = Configuration.read(places), Enrolment.read(places)
         alias, now = request["alias"], datetime.now(UTC)

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import click
 
 from mcps_trust.errors import ConfigurationError, InternalError, McpsError, UsageError
+from mcps_trust.interrupts import raise_interrupt
 
 __all__ = ["emit", "json_option", "progress", "read_passphrase", "run"]
 
@@ -36,6 +37,7 @@ def run(command: click.Command, arguments: list[str] | None = None) -> int:
     Errors go to stderr: as text, or as JSON where ``--json`` is among the arguments.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    raise_interrupt()
     try:
         result = command.main(args=words, prog_name=command.name, standalone_mode=False)
     except McpsError as error:

@@ -9,6 +9,7 @@ from mcps_launcher.configuration import MANAGED
 from mcps_launcher.places import Places
 from mcps_launcher.session import run_session
 from mcps_trust.errors import InternalError, McpsError, NotPermittedError
+from mcps_trust.interrupts import raise_interrupt
 
 __all__ = ["ManagedHomeError", "run_in_home", "run_plain"]
 
@@ -21,13 +22,14 @@ class ManagedHomeError(NotPermittedError):
     code = "managed-home"
 
 
-def run_in_home(alias: str, home: Path | None) -> int:
+def run_in_home(alias: str, home: str | None) -> int:
     """As `run_plain`, in a folder of the user's choice; not on managed hosts."""
+    raise_interrupt()
     if home is not None and MANAGED.exists():
         error = ManagedHomeError("this host is managed: --home is not for it")
         sys.stderr.write(f"error [{error.code}]: {error}\n")
         return error.exit_code
-    return run_plain(alias, home)
+    return run_plain(alias, None if home is None else Path(home))
 
 
 def run_plain(alias: str, home: Path | None) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from mcps_signer.cli.commands import cli
-from mcps_trust.command_line import run
+from mcps_trust.interrupts import die_by_interrupt
 
-__all__ = ["cli", "main"]
+__all__ = ["main"]
 
 
 def main() -> None:
     """The console script."""
+    die_by_interrupt()
+    from mcps_signer.cli.commands import cli
+    from mcps_trust.command_line import run
+
     sys.exit(run(cli))
