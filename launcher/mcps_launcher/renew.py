@@ -61,7 +61,8 @@ def renew(
             renewed = replace(decision, metadata=registry.state())
     except McpsError:
         return None
-    if not now - FREEZE_AFTER <= renewed.metadata.issued <= now + CLOCK_SLACK:
+    state = renewed.metadata
+    if not (now - FREEZE_AFTER <= state.issued <= now + CLOCK_SLACK and now < state.expires):
         return None
     kept.saw_time(renewed.metadata.issued)
     kept.keep_decision(renewed, payload)

@@ -65,6 +65,7 @@ from mcps_trust.policy.chain import (
 from mcps_trust.policy.revoked import ReleaseFacts, refuse_revoked
 from mcps_trust.software import software_versions
 from mcps_trust.tuf.client import (
+    MetadataExpiredError,
     MetadataInvalidError,
     Registry,
     RegistryUnavailableError,
@@ -224,6 +225,12 @@ class Resolver:
                 "the registry's timestamp is from the future",
                 expected=f"at most {format_time(self._now)}",
                 found=format_time(targets.state.issued),
+            )
+        if self._now >= targets.state.expires:
+            raise MetadataExpiredError(
+                "the registry's metadata has expired",
+                expected=f"before {format_time(targets.state.expires)}",
+                found=format_time(self._now),
             )
         self._kept.saw_time(targets.state.issued)
         state = targets.state

@@ -250,18 +250,3 @@ def test_two_launchers_on_an_empty_cache_both_start(world: World, host: Host) ->
         assert json.loads(out.split(b"\n")[0])["id"] == 1, err
     states = verify_audit(AuditDirectory(host.places.audit))
     assert [state.state for state in states] == ["whole", "whole"]
-
-
-def test_the_warm_path_carries_no_heavy_library(world: World, host: Host) -> None:
-    """Importing sigstore costs 0.2 s and 30 MB; the process that stays must do without."""
-    world.serve("echo")
-    host.resolve("echo")
-    process = host.start("echo")
-    assert process.stdin and process.stdout and process.stderr
-    process.stdin.write(json.dumps(INITIALIZE).encode() + b"\n")
-    process.stdin.flush()
-    assert process.stdout.readline()
-    maps = Path(f"/proc/{process.pid}/maps").read_text()
-    process.communicate(timeout=20)
-    for library in ("cryptography", "pydantic_core", "rfc3161"):
-        assert library not in maps
