@@ -91,8 +91,7 @@ class Conversation:
                 expected="a cgroup",
                 found=found.limits,
             )
-        facts = {**found.facts, "limits": found.limits}
-        self.log.write("self-test", datetime.now(UTC), {"selfTest": facts})
+        self.log.write("self-test", datetime.now(UTC), {"selfTest": dict(found.facts)})
 
     def _relay(self, tick: Callable[[], str | None]) -> Relay:
         decision, process = self.start.decision, self.process

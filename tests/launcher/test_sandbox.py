@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mcps_launcher.install.inside import host_links, machine
 from mcps_launcher.install.runtime import find_runtime
 from mcps_launcher.sandbox.bwrap import Bwrap
 from mcps_launcher.sandbox.docker import Docker
+from mcps_launcher.sandbox.measured import Limit
 from mcps_launcher.sandbox.plan import Plan, Tmpfs
 from mcps_launcher.sandbox.process import BackEnd, SelfTestFailedError
 from mcps_launcher.sandbox.readback import Observed, judge
@@ -270,7 +272,8 @@ GOOD = Observed(
     status={"CapInh": "0" * 16, "CapPrm": "0" * 16, "CapEff": "0" * 16, "CapBnd": "0" * 16,
             "CapAmb": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2", "Uid": "7\t7\t7\t7"},
     mounts=(("/", "ro"), ("/tmp", "rw,nosuid,nodev,noexec")), interfaces=("lo",),
-    uid_map="65532 7 1",
+    uid_map="65532 7 1", environment={},
+    limits=(Limit(means="cgroup-v1", memory=268435456, pids=64, cpus=1.0),),
 )  # fmt: skip
 
 
@@ -290,18 +293,34 @@ GOOD = Observed(
         {"mounts": (("/", "ro"),)},
         {"uid_map": "65532 0 1"},
         {"uid_map": ""},
+        {"environment": {"HOME": "/tmp"}},
+        {"limits": ()},
+        {"limits": (Limit(means="cgroup-v1", memory=536870913, pids=64, cpus=1.0),)},
+        {"limits": (Limit(means="cgroup-v1", memory=268435456, pids=129, cpus=1.0),)},
+        {"limits": (Limit(means="cgroup-v2", memory=268435456, pids=64, cpus=1.5),)},
+        {"limits": (Limit(means="cgroup-v2", memory=268435456, pids=64),)},
+        {"limits": (Limit(means="rlimit", memory=268435456),)},
     ],
 )
 def test_the_self_test_notices_each_deviation(
     plan_of: Callable[..., Plan], change: dict[str, Any]
 ) -> None:
-    from dataclasses import replace
-
     plan = plan_of("pass")
     assert any(isinstance(op, Tmpfs) for op in plan.operations)
-    assert judge(plan, GOOD, user_namespace=True)["seccomp"] == "2"
+    good = replace(GOOD, environment={**dict(plan.environment), "PWD": "/tmp"})
+    facts = judge(plan, good, user_namespace=True)
+    assert (facts["seccomp"], facts["limits"]) == ("2", "cgroup-v1")
     with pytest.raises(SelfTestFailedError):
-        judge(plan, replace(GOOD, **change), user_namespace=True)
+        judge(plan, replace(good, **change), user_namespace=True)
+
+
+def test_a_weaker_means_holds_where_the_stronger_is_absent(plan_of: Callable[..., Plan]) -> None:
+    absent = Limit(means="cgroup-v2")
+    weak = Limit(means="rlimit", memory=268435456, pids=64)
+    plan = plan_of("pass")
+    good = replace(GOOD, environment=dict(plan.environment), limits=(absent, weak))
+    facts = judge(plan, good, user_namespace=True)
+    assert (facts["limits"], facts["processors"]) == ("rlimit", "not limited")
 
 
 # the filter -------------------------------------------------------------------------------

@@ -248,7 +248,7 @@ class DockerProcess:
             raise SandboxFailedError(
                 "the server ended before it was looked at", found=str(error)[:300]
             ) from error
-        return SelfTest(facts=facts, limits="docker")
+        return SelfTest(facts=facts)
 
     def wait(self, timeout: float) -> int | None:
         """The exit code once it has ended, or None after `timeout` seconds."""

@@ -38,7 +38,11 @@ class SelfTest:
     """What was read back from the kernel about a running sandbox, for the audit."""
 
     facts: Mapping[str, str]
-    limits: str
+
+    @property
+    def limits(self) -> str:
+        """The means by which limits hold: ``cgroup-v2``, ``cgroup-v1`` or ``rlimit``."""
+        return self.facts["limits"]
 
 
 class Process(Protocol):

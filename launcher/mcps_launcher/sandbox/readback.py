@@ -5,16 +5,21 @@ Reading is apart from judging: `judge` is pure and takes what `/proc` said as te
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcps_launcher.sandbox.measured import Limit, hold, measure
 from mcps_launcher.sandbox.plan import INNER_UID, Plan, Tmpfs
 from mcps_launcher.sandbox.process import SelfTestFailedError
 
 __all__ = ["Observed", "judge", "observe"]
 
 _SECCOMP_FILTER = "2"
+_AS_PLANNED = "as planned"
+# Set by bubblewrap and by container engines: the directory and the name that the plan has.
+_ADDED_VARIABLES = frozenset({"PWD", "HOSTNAME"})
 _NO_CAPABILITIES = "0000000000000000"
 # File systems of the kernel's own, and what the engines mount for every container.
 _WRITABLE_ANYWAY = frozenset({"/proc", "/dev/pts"})
@@ -23,12 +28,19 @@ _DEVICES = frozenset(f"/dev/{n}" for n in ("full", "null", "random", "tty", "ura
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observed:
-    """Texts of ``/proc/PID``: status, mountinfo and net/dev, and the user map."""
+    """Texts of ``/proc/PID``: status, mountinfo, net/dev, the user map, the environment.
+
+    Attributes:
+        environment: None where this process may not read it, as an engine's user may not.
+        limits: see `measure`.
+    """
 
     status: Mapping[str, str]
     mounts: tuple[tuple[str, str], ...]
     interfaces: tuple[str, ...]
     uid_map: str
+    environment: Mapping[str, str] | None
+    limits: tuple[Limit, ...]
 
 
 def observe(pid: int) -> Observed:
@@ -51,7 +63,18 @@ def observe(pid: int) -> Observed:
         mounts=tuple(mounts),
         interfaces=tuple(line.partition(":")[0].strip() for line in devices),
         uid_map=" ".join((root / "uid_map").read_text("ascii").split()),
+        environment=_environment(root / "environ"),
+        limits=measure(pid),
     )
+
+
+def _environment(path: Path) -> dict[str, str] | None:
+    try:
+        pairs = path.read_bytes().rstrip(b"\0").split(b"\0")
+    except PermissionError:
+        return None
+    variables = (os.fsdecode(pair).partition("=") for pair in pairs if pair)
+    return {name: value for name, _, value in variables}
 
 
 def judge(
@@ -79,6 +102,7 @@ def judge(
         "interfaces": " ".join(sorted(seen.interfaces)) or "none",
         "uid": seen.status.get("Uid", "?").split("\t")[0],
         "writable": " ".join(sorted(_writable(plan, seen, engine_mounts))) or "none",
+        "environment": _compared(plan, seen.environment),
     }
     expected = {
         "capabilities": "none",
@@ -89,6 +113,7 @@ def judge(
             sorted(op.target for op in plan.operations if isinstance(op, Tmpfs))
         ) or "none",
     }  # fmt: skip
+    expected["environment"] = facts["environment"] if seen.environment is None else _AS_PLANNED
     for name, value in expected.items():
         if facts[name] != value:
             raise SelfTestFailedError(
@@ -97,8 +122,23 @@ def judge(
     mapped_to_root = user_namespace and seen.uid_map.split()[1:2] in ([], ["0"])
     if facts["uid"] == "0" or mapped_to_root:
         raise SelfTestFailedError("the sandbox runs as the host's root", found=seen.uid_map)
-    facts["uidInside"] = str(INNER_UID)
-    return facts
+    limit = hold(plan.resources, seen.limits)
+    return {**facts, "uidInside": str(INNER_UID), "limits": limit.means,
+            "memory": str(limit.memory), "processes": str(limit.pids),
+            "processors": "not limited" if limit.cpus is None else f"{limit.cpus:g}"}  # fmt: skip
+
+
+def _compared(plan: Plan, environment: Mapping[str, str] | None) -> str:
+    """How the environment differs from the plan's, by names; values are nobody's to read."""
+    if environment is None:
+        return _AS_PLANNED + ", not read back"
+    wanted = dict(plan.environment)
+    seen = {name: value for name, value in environment.items() if name not in _ADDED_VARIABLES}
+    seen |= {
+        name: environment[name] for name in _ADDED_VARIABLES & wanted.keys() & environment.keys()
+    }
+    wrong = {name for name in seen.keys() | wanted.keys() if seen.get(name) != wanted.get(name)}
+    return " ".join(sorted(wrong)) or _AS_PLANNED
 
 
 def _writable(plan: Plan, seen: Observed, engine_mounts: frozenset[str]) -> list[str]:
