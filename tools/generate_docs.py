@@ -1,6 +1,6 @@
-"""Generate what documentation can be read off the code: errors, and the command line.
+"""Generate what documentation can be read off the code: errors, the command line, formats.
 
-``python tools/generate_docs.py`` writes ``docs/errors.md`` and ``docs/cli/``;
+``python tools/generate_docs.py`` writes ``docs/errors.md``, ``docs/cli/`` and ``docs/formats/``;
 ``--check`` says whether they are as the code is, and whether the README names only
 commands that exist.
 """
@@ -8,24 +8,31 @@ commands that exist.
 from __future__ import annotations
 
 import importlib
+import importlib.resources
+import json
 import pkgutil
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mcps_trust.errors import McpsError
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+from format_examples import examples  # noqa: E402
+
 PACKAGES = ("mcps_trust", "mcps_launcher", "mcps_signer", "mcps_registry")
 INSIDE_SANDBOX = ("start_python", "compile_python", "docker_watcher", "__main__")
 
 
 def main() -> int:
     """Write, or compare."""
-    wanted = {ROOT / "docs" / "errors.md": errors(), **commands()}
+    wanted = {ROOT / "docs" / "errors.md": errors(), **commands(), **formats()}
     if "--check" not in sys.argv:
         for path, text in wanted.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,6 +103,49 @@ def commands() -> dict[Path, str]:
             lines += [f"## {' '.join(path)}", "", "```", command.get_help(context), "```", ""]
         pages[ROOT / "docs" / "cli" / f"{name}.md"] = "\n".join(lines)
     return pages
+
+
+def formats() -> dict[Path, str]:
+    """A page for each format of ours: its fields, by the JSON schema, and an example."""
+    pages = {}
+    for name, example in examples().items():
+        file = f"{name}.schema.json"
+        schema = json.loads((importlib.resources.files("mcps_trust.schemas") / file).read_text())
+        title = schema["title"].capitalize()
+        lines = [
+            f"# {title}", "", "Generated from the code by `make docs`.", "", schema["description"],
+            "", f"JSON schema: [`{file}`](../../trust/mcps_trust/schemas/{file}), in the package as "
+            "`mcps_trust.schemas`.", "", "| field | | meaning |", "|---|---|---|",
+            *(f"| `{path}` | {kind} | {text} |" for path, kind, text in fields(schema)),
+            "", "## Example", "", "```json", json.dumps(example, indent=2, ensure_ascii=False),
+            "```", "",
+        ]  # fmt: skip
+        pages[ROOT / "docs" / "formats" / f"{name}.md"] = "\n".join(lines)
+    return pages
+
+
+def fields(schema: dict[str, Any], above: str = "") -> Iterator[tuple[str, str, str]]:
+    """Path, kind and meaning of each field of a schema."""
+    required = schema.get("required", ())
+    for name, field in schema.get("properties", {}).items():
+        path = f"{above}{name}"
+        optional = "" if name in required else ", optional"
+        yield path, kind_of(field) + optional, field.get("description", "")
+        yield from fields(field, f"{path}.")
+        if isinstance(field.get("items"), dict):
+            yield from fields(field["items"], f"{path}[].")
+        if isinstance(field.get("additionalProperties"), dict):
+            yield from fields(field["additionalProperties"], f"{path}.*.")
+
+
+def kind_of(field: dict[str, Any]) -> str:
+    """What a field holds, in a few words."""
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    kinds = field.get("type", "any")
+    return " or ".join(kinds) if isinstance(kinds, list) else str(kinds)
 
 
 def walk(

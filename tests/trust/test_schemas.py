@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,14 @@ from typing import Any
 import jsonschema
 import pytest
 
-from mcps_trust.model.approval import envelope_payload
+from mcps_trust.errors import McpsError
+from mcps_trust.model import strict_json
+from mcps_trust.model.allow_list import AllowList
+from mcps_trust.model.approval import ApprovalStatement, Approvers, envelope_payload
+from mcps_trust.model.entry import Entry
+from mcps_trust.model.index import Index
+from mcps_trust.model.revocation import Reinstatements, Revocations
+from mcps_trust.model.statement import ReleaseStatement
 from worlds import World, call
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -19,6 +27,18 @@ NAMES = sorted(
     for item in files("mcps_trust.schemas").iterdir()
     if item.name.endswith(".schema.json")
 )
+
+
+PARSERS: dict[str, Callable[[bytes], object]] = {
+    "release-statement": ReleaseStatement.parse,
+    "entry": Entry.parse,
+    "approval": ApprovalStatement.parse,
+    "approvers": Approvers.parse,
+    "allow-list": AllowList.parse,
+    "revocations": Revocations.parse,
+    "reinstatements": Reinstatements.parse,
+    "index": Index.parse,
+}
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -37,6 +57,17 @@ def test_the_index_is_as_its_schema_says() -> None:
     jsonschema.validate(document, schema("index"))
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**document, "extra": 1}, schema("index"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_format_has_an_example_that_is_valid(name: str) -> None:
+    page = (ROOT / "docs" / "formats" / f"{name}.md").read_text("utf-8")
+    example = json.loads(page.partition("```json")[2].partition("```")[0])
+    jsonschema.validate(example, schema(name))
+    if name in PARSERS:
+        PARSERS[name](strict_json.dumps(example))
+        with pytest.raises(McpsError):
+            PARSERS[name](strict_json.dumps({**example, "extra": 1}))
 
 
 @pytest.mark.bwrap

@@ -6,6 +6,7 @@ Reading is apart from judging: `judge` is pure and takes what `/proc` said as te
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ _SECCOMP_FILTER = "2"
 _AS_PLANNED = "as planned"
 # Set by bubblewrap and by container engines: the directory and the name that the plan has.
 _ADDED_VARIABLES = frozenset({"PWD", "HOSTNAME"})
+_EXEC_TIMEOUT = 1.0  # seconds
 _NO_CAPABILITIES = "0000000000000000"
 # File systems of the kernel's own, and what the engines mount for every container.
 _WRITABLE_ANYWAY = frozenset({"/proc", "/dev/pts"})
@@ -69,11 +71,14 @@ def observe(pid: int) -> Observed:
 
 
 def _environment(path: Path) -> dict[str, str] | None:
+    deadline = time.monotonic() + _EXEC_TIMEOUT
     try:
-        pairs = path.read_bytes().rstrip(b"\0").split(b"\0")
+        # In the middle of an exec the kernel shows the new program, and no environment yet.
+        while not (data := path.read_bytes()) and time.monotonic() < deadline:
+            time.sleep(0.0005)
     except PermissionError:
         return None
-    variables = (os.fsdecode(pair).partition("=") for pair in pairs if pair)
+    variables = (os.fsdecode(pair).partition("=") for pair in data.split(b"\0") if pair)
     return {name: value for name, _, value in variables}
 
 
