@@ -1,0 +1,1 @@
+"""JSON schemas of what the commands of ``mcps-launch`` print with ``--json``."""
