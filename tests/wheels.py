@@ -18,13 +18,15 @@ def write_wheel(
     files: Mapping[str, bytes],
     *,
     scripts: Mapping[str, str] | None = None,
+    requires: tuple[str, ...] = (),
 ) -> Path:
-    """A valid pure-Python wheel with these files and console scripts."""
+    """A valid pure-Python wheel with these files, console scripts and dependencies."""
     stem = f"{name.replace('-', '_')}-{version}"
     info = f"{stem}.dist-info"
     contents = dict(files)
+    needs = "".join(f"Requires-Dist: {need}\n" for need in requires)
     contents[f"{info}/METADATA"] = (
-        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode()
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}".encode()
     )
     contents[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     if scripts:

@@ -166,7 +166,7 @@ class World:
         locked = Locked(
             source=Source(kind="pypi", name=f"{name}-server", version=version),
             lock=lock,
-            artifacts=(wheel,),
+            artifacts={wheel.name: wheel.read_bytes()},
         )
         return Release(statement=statement, locked=locked)
 

@@ -32,6 +32,7 @@ from mcps_trust.model.decision import LaunchDecision
 __all__ = ["run_session"]
 
 _RENEWAL_SECONDS = 10
+_ENDING_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 def run_session(alias: str, places: Places) -> int:
@@ -47,13 +48,15 @@ def run_session(alias: str, places: Places) -> int:
     directory, decision = AuditDirectory(places.audit), start.decision
     session = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.urandom(6).hex()}"
     keyed = KeyedDigest(directory.key())
-    log = directory.open_session(session, _facts(decision))
-    reason = "failed"
-    log.write("session-start", datetime.now(UTC), {
-        "alias": alias, "decision": decision.digest, "plan": start.plan.describe(),
-        "backEnd": dict(back_end.describe()),
-    })  # fmt: skip
+    log: SessionLog | None = None
+    reason = "interrupted"
     try:
+        with _uninterrupted():
+            log = directory.open_session(session, _facts(decision))
+            log.write("session-start", datetime.now(UTC), {
+                "alias": alias, "decision": decision.digest, "plan": start.plan.describe(),
+                "backEnd": dict(back_end.describe()),
+            })  # fmt: skip
         with _registered(decision, places, session), _signals():
             _spawned(start, back_end, session, places, configuration, log, keyed)
         reason = "host"
@@ -61,7 +64,9 @@ def run_session(alias: str, places: Places) -> int:
         reason = "server" if error.code == "server-ended" else error.code
         raise
     finally:
-        log.close(datetime.now(UTC), {"reason": reason})
+        if log is not None:
+            with _uninterrupted():
+                log.close(datetime.now(UTC), {"reason": reason})
     return 0
 
 
@@ -171,6 +176,16 @@ def _registered(decision: LaunchDecision, places: Places, session: str) -> Itera
         yield
     finally:
         place.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold back what would end the session between two entries of the audit that belong together."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @contextlib.contextmanager

@@ -109,7 +109,7 @@ class Release:
 
     def submission(self, bundle: bytes, extra: Mapping[Sha256, bytes] | None = None) -> Submission:
         """What is sent to a registry."""
-        artifacts = {sha256(path.read_bytes()): path.read_bytes() for path in self.locked.artifacts}
+        artifacts = {sha256(data): data for data in self.locked.artifacts.values()}
         return Submission(
             bundle=bundle,
             closures={sha256(self.locked.lock): self.locked.lock},
@@ -140,8 +140,7 @@ def build_release(
     report("locking every dependency by hash")
     locked = lock_source(project.source, before=before, index=index)
     kind = locked.source.kind
-    for path in locked.artifacts:
-        data = path.read_bytes()
+    for data in locked.artifacts.values():
         (fetch.cache / sha256(data)).write_bytes(data)
     package = ReleasePackage(
         registry_type=kind,

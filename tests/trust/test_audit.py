@@ -109,6 +109,17 @@ def test_the_host_chain_goes_on_after_many_sessions(directory: AuditDirectory) -
     assert json.loads(directory.host.read_bytes().splitlines()[-1])["seq"] == 2 * 303 - 1
 
 
+def test_a_session_is_closed_after_an_interrupt_between_a_record_and_its_memory(
+    directory: AuditDirectory,
+) -> None:
+    log = directory.open_session("hit", {"server": "x"})
+    log.write("session-start", NOW, {})
+    log.write("call", NOW, {"tool": "t" * 200_000})
+    log._seq, log._prev = 1, log._directory.key().hex()  # type: ignore[assignment]  # as it was before the record
+    log.close(NOW, {"reason": "interrupted"})
+    assert states(directory)["hit"] == "whole"
+
+
 def test_a_record_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     blocked = tmp_path / "audit"
     blocked.write_text("a file stands where the folder should be")

@@ -54,7 +54,7 @@ def lock(source: str, output: Path | None, before: str, index: str, as_json: boo
             "file": str(place),
             "sha256": sha256(locked.lock),
             "files": count,
-            "artifacts": [str(path) for path in locked.artifacts],
+            "artifacts": sorted(locked.artifacts),
         },
         f"{place}: {count} files locked, sha256 {sha256(locked.lock)}",
     )

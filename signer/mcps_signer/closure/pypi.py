@@ -70,7 +70,7 @@ def lock_pypi(source: Source, *, before: str, index: str = "") -> Locked:
         }
         data = tomli_w.dumps(lock).encode("utf-8")
         PythonClosure.parse(data)
-        kept = tuple(_keep(path) for path in artifacts)
+        kept = {path.name: path.read_bytes() for path in artifacts}
     return Locked(source=source, lock=data, artifacts=kept)
 
 
@@ -93,12 +93,6 @@ def _build(project: Path, work: Path) -> Path:
     if len(wheels) != 1:
         raise ResolverFailedError("the project did not build one wheel", found=str(wheels))
     return wheels[0]
-
-
-def _keep(path: Path) -> Path:
-    """Move an artefact to where it outlives the work folder."""
-    folder = Path(tempfile.mkdtemp(prefix="mcps-artifact-"))
-    return path.rename(folder / path.name)
 
 
 def _resolve(

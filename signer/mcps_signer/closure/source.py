@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
@@ -43,7 +44,7 @@ class Source:
         if match := _NPM.fullmatch(text):
             return cls(kind="npm", name=match[1], version=match[2])
         folder = Path(text)
-        if (folder / "pyproject.toml").is_file():
+        if text and (folder / "pyproject.toml").is_file():
             return cls(kind="pypi", name="", version="", folder=folder)
         raise BadSourceError(
             "not something that can be locked",
@@ -54,8 +55,8 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Locked:
-    """A lock, and the project's own files that no index has."""
+    """A lock, and the project's own files that no index has: by name, their bytes."""
 
     source: Source
     lock: bytes
-    artifacts: tuple[Path, ...] = ()
+    artifacts: Mapping[str, bytes] = field(default_factory=dict)

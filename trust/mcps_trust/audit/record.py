@@ -12,6 +12,7 @@ import hmac
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Literal
 
 from mcps_trust.model.digest import Sha256
@@ -39,7 +40,7 @@ Event = Literal[
     "host-session-close",
 ]
 
-_MAX_SHAPE_DEPTH = 3
+_MAX_SHAPE_DEPTH, _MAX_SHAPE_KEYS, _MAX_SHAPE_NAME = 3, 20, 100
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -101,11 +102,17 @@ class KeyedDigest:
 
 
 def shape(value: object, depth: int = 0) -> object:
-    """What kind of value it is, without any of its content: names of keys, and types."""
+    """What kind of value it is, without any of its content: names of keys, and types.
+
+    Of large values only a part, so that a record stays a line that people can read.
+    """
     if isinstance(value, dict):
         if depth == _MAX_SHAPE_DEPTH:
             return "object"
-        return {str(key): shape(item, depth + 1) for key, item in list(value.items())[:50]}
+        return {
+            str(key)[:_MAX_SHAPE_NAME]: shape(item, depth + 1)
+            for key, item in islice(value.items(), _MAX_SHAPE_KEYS)
+        }
     if isinstance(value, list):
         return f"array of {len(value)}"
     if isinstance(value, bool):

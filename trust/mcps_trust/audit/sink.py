@@ -17,11 +17,12 @@ from typing import Any
 from mcps_trust.audit.record import FIRST_PREV, Event, encode, line_digest, members
 from mcps_trust.errors import StorageError
 from mcps_trust.locked_file import NotWritableError, exclusive, make_private_directory
+from mcps_trust.model.digest import Sha256
 
 __all__ = ["AuditDirectory", "AuditNotWritableError", "SessionLog"]
 
 _KEY_BYTES = 32
-_TAIL = 64 * 1024  # bytes; longer than any record of the host's chain
+_TAIL = 64 * 1024  # bytes; longer than most records
 
 
 class AuditNotWritableError(StorageError):
@@ -98,10 +99,11 @@ class SessionLog:
         self._seq = 0
         self._prev = FIRST_PREV
         self._descriptor = -1
+        self._path = directory.sessions / f"{session}.jsonl"
         try:
             make_private_directory(directory.sessions)
             self._descriptor = os.open(
-                directory.sessions / f"{session}.jsonl",
+                self._path,
                 os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC,
                 0o600,
             )
@@ -114,7 +116,7 @@ class SessionLog:
         """Append a record.
 
         Raises:
-            AuditNotWritableError: it could not be written as a whole.
+            AuditNotWritableError: it could not be written as a whole; then nothing of it was.
         """
         line = encode(
             seq=self._seq, prev=self._prev, time=time, session=self._session, event=event,
@@ -122,6 +124,8 @@ class SessionLog:
         )  # fmt: skip
         try:
             written = os.write(self._descriptor, line)
+            if written != len(line):
+                os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
         except OSError as error:
             raise AuditNotWritableError(
                 "the audit record cannot be written", found=error.strerror
@@ -142,6 +146,8 @@ class SessionLog:
         if self._descriptor < 0:
             return
         try:
+            # An interrupt may have struck between a record and the memory of it.
+            self._seq, self._prev = _tail(self._path)
             self.write("session-end", time, body)
             os.fsync(self._descriptor)
             self._directory.enter(
@@ -150,18 +156,25 @@ class SessionLog:
                 self._session,
                 {"last": self._prev, "records": self._seq},
             )
+        except OSError as error:
+            raise AuditNotWritableError(
+                "the session's audit cannot be closed", found=error.strerror or str(error)
+            ) from error
         finally:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
-def _tail(path: Path) -> tuple[int, str]:
+def _tail(path: Path) -> tuple[int, Sha256]:
     """The next number, and the digest of the last line, of a chain file."""
     try:
         with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL))
-            lines = file.read().splitlines(keepends=True)
+            size, window = file.seek(0, os.SEEK_END), _TAIL
+            lines: list[bytes] = []
+            while len(lines) < 2 and window < 2 * max(size, _TAIL):
+                file.seek(max(0, size - window))
+                lines = file.read().splitlines(keepends=True)
+                window *= 2
     except FileNotFoundError:
         return 0, FIRST_PREV
     if not lines:
