@@ -86,7 +86,6 @@ def bare_container(host: Host, alias: str, folder: Path) -> list[str]:
     shutil.copytree(Path(decision.store_path) / "tree", app)
     engine = Docker(host.places.home)
     image = engine.build_image()
-    engine.close()
     app.chmod(0o755)
     for place in app.rglob("*"):
         place.chmod(0o755 if place.is_dir() else 0o644)

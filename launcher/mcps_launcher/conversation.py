@@ -71,10 +71,11 @@ class Conversation:
             SessionEndedError: it was ended, by its revocation for one.
             AuditNotWritableError: a record could not be written.
         """
-        self._self_test()
+        # All that can be got ready before the sandbox is.
         recheck = Recheck(self.start.decision, self.places, self.configuration.recheck)
+        relay = self._relay(recheck.tick)
         try:
-            relay = self._relay(recheck.tick)
+            self._self_test()
             reason = relay.run().reason
             if reason == "server":
                 raise ServerEndedError("the server ended by itself", found=self._last_words())

@@ -59,7 +59,7 @@ def public_instance() -> Instance:
     """The public good instance, by its own TUF repository."""
     try:
         config = ClientTrustConfig.production()
-        inner = config._inner
+        inner = config._inner  # noqa: SLF001 - the library has no way to write one out
         return Instance(
             name="public",
             trusted_root=inner.trusted_root.to_json().encode(),

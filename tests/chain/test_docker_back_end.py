@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from mcps_launcher.sandbox.docker import LABEL, Docker
+from mcps_launcher.sandbox.docker import LABEL, SOCKET
+from mcps_launcher.sandbox.engine import Engine
 from mcps_trust.audit.sink import AuditDirectory
 from mcps_trust.audit.verify import verify_audit
 from worlds import INITIALIZE, Host, World, call
@@ -25,13 +26,10 @@ def docker_host(world: World, host: Host) -> Host:
 
 def containers(host: Host) -> list[str]:
     """Containers of sessions of this host."""
-    engine = Docker(host.places.home)
-    try:
-        sessions = {path.stem for path in (host.places.audit / "sessions").glob("*.jsonl")}
-        found = engine._client.containers.list(all=True, filters={"label": LABEL})
-        return [str(c.id) for c in found if c.labels[LABEL] in sessions]
-    finally:
-        engine.close()
+    sessions = {path.stem for path in (host.places.audit / "sessions").glob("*.jsonl")}
+    query = {"all": "1", "filters": json.dumps({"label": [LABEL]})}
+    found = Engine(SOCKET).call("GET", "/containers/json", query=query)
+    return [str(c["Id"]) for c in found if c["Labels"][LABEL] in sessions]
 
 
 def test_a_server_answers_and_is_gone_afterwards(docker_host: Host) -> None:

@@ -72,7 +72,7 @@ def printed(host: Host, *words: str, code: int = 0) -> dict[str, Any]:
         ("list", ["list"]),
         ("inspect", ["inspect", "echo"]),
         ("verify", ["verify", "echo"]),
-        ("prefetch", ["prefetch"]),
+        ("prefetch", ["prefetch", "echo"]),
         ("logs", ["logs", "echo"]),
         ("doctor", ["doctor"]),
         ("audit-show", ["audit", "show"]),

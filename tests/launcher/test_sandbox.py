@@ -106,13 +106,8 @@ sys.stdin.read()
     pytest.param("bwrap", marks=pytest.mark.bwrap),
     pytest.param("docker", marks=pytest.mark.docker),
 ])  # fmt: skip
-def back_end(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BackEnd]:
-    if request.param == "bwrap":
-        yield Bwrap(tmp_path)
-        return
-    engine = Docker(tmp_path)
-    yield engine
-    engine.close()
+def back_end(request: pytest.FixtureRequest, tmp_path: Path) -> BackEnd:
+    return Bwrap(tmp_path) if request.param == "bwrap" else Docker(tmp_path)
 
 
 @pytest.fixture

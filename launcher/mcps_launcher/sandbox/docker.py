@@ -1,8 +1,8 @@
 """The back end `docker`: the same plan, by the Docker engine.
 
-Created, attached, then started; no network, no log, no capability, read-only root. The only
-module that knows the Docker SDK. Standard streams come over one hijacked connection and are
-taken apart here, so that the relay sees three descriptors as from any process.
+Created, attached, then started; no network, no log, no capability, read-only root. Standard
+streams come over one connection and are taken apart here, so that the relay sees three
+descriptors as from any process. Images are made by the Docker SDK, which only this module knows.
 """
 
 from __future__ import annotations
@@ -17,21 +17,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from importlib.resources import files
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import docker
-import docker.errors
-import docker.types
-import requests
-
+from mcps_launcher.sandbox.engine import Engine, EngineError
 from mcps_launcher.sandbox.plan import INNER_UID, Bind, Data, Link, Plan, Tmpfs
 from mcps_launcher.sandbox.process import BackEndUnavailableError, SandboxFailedError, SelfTest
 from mcps_launcher.sandbox.readback import judge, observe
-from mcps_launcher.sandbox.runtime_image import image_name, write_image
+from mcps_launcher.sandbox.runtime_image import REPOSITORY, image_name, write_image
 from mcps_launcher.sandbox.seccomp import oci_profile
 from mcps_trust.locked_file import make_private_directory
 
@@ -41,7 +35,6 @@ SOCKET = "/var/run/docker.sock"
 LABEL = "mcps.session"
 _START_TIMEOUT = 20.0  # seconds
 _HEADER = struct.Struct(">BxxxI")
-_ERRORS = (docker.errors.DockerException, requests.RequestException, OSError, TimeoutError)
 # Mounted by the engine for every container; root's, and nothing that uid 65532 can write.
 _ENGINE_MOUNTS = frozenset({"/dev", "/sys/fs/cgroup"})
 _FROM_IMAGE = ("/usr", "/etc/ld.so.cache")
@@ -57,28 +50,21 @@ class Docker:
             BackEndUnavailableError: it does not answer.
         """
         self._folder = folder
+        self._engine = Engine(SOCKET)
         try:
-            with socket.socket(socket.AF_UNIX) as probe:  # the SDK would leave its own open
-                probe.connect(SOCKET)
-            self._client = docker.DockerClient(base_url=f"unix://{SOCKET}", timeout=60)
-            version = self._client.version()
-        except _ERRORS as error:
+            self._version = self._engine.version()
+        except EngineError as error:
             raise BackEndUnavailableError(
                 "the Docker engine does not answer",
                 expected=SOCKET,
                 found=str(error)[:200],
                 remedy="start dockerd, or use the back end bwrap",
             ) from error
-        self._version = str(version["Version"])
 
     def describe(self) -> Mapping[str, str]:
         """What a decision is bound to."""
         return {"name": "docker", "program": SOCKET, "identity": self._version,
                 "image": image_name(), "user": str(INNER_UID)}  # fmt: skip
-
-    def close(self) -> None:
-        """Close the connections to the engine."""
-        self._client.close()
 
     def build_image(self) -> str:
         """Make the runtime image, unless it is there; gives its name.
@@ -88,22 +74,29 @@ class Docker:
         """
         name = image_name()
         try:
-            with contextlib.suppress(docker.errors.ImageNotFound):
-                self._client.images.get(name)
-                return name
-            repository, _, tag = name.partition(":")
-            self._client.api.import_image_from_data(write_image(), repository=repository, tag=tag)
-        except _ERRORS as error:
-            raise BackEndUnavailableError(
-                "the runtime image cannot be made", found=str(error)[:300]
-            ) from error
+            self._engine.call("GET", f"/images/{name}/json")
+        except EngineError as error:
+            if error.status != 404:
+                raise BackEndUnavailableError(
+                    "the engine does not say which images it has", found=str(error)[:300]
+                ) from error
+            _import_image(name)
         return name
 
     def images(self) -> list[str]:
-        """Runtime images that the engine has."""
-        return sorted(
-            tag for image in self._client.images.list(name="mcps-runtime") for tag in image.tags
-        )
+        """Runtime images that the engine has.
+
+        Raises:
+            BackEndUnavailableError: it does not say.
+        """
+        query = {"filters": json.dumps({"reference": [REPOSITORY]})}
+        try:
+            found = self._engine.call("GET", "/images/json", query=query)
+        except EngineError as error:
+            raise BackEndUnavailableError(
+                "the engine does not say which images it has", found=str(error)[:300]
+            ) from error
+        return sorted(tag for image in found for tag in image["RepoTags"] or ())
 
     def spawn(self, plan: Plan, session: str) -> DockerProcess:
         """Start a plan.
@@ -112,55 +105,56 @@ class Docker:
             SandboxFailedError: the engine did not start it.
         """
         place = make_private_directory(self._folder / "docker" / session)
+        container = ""
         try:
-            options = container_options(plan, place, session)
             image = self.build_image()
             self._reap()
-            container = self._client.containers.create(image, list(plan.argv), **options)
-        except _ERRORS as error:
+            body = container_options(plan, place, session, image)
+            container = str(self._engine.call("POST", "/containers/create", body=body)["Id"])
+            return DockerProcess(self._engine, container, plan, place)
+        except OSError as error:
+            with contextlib.suppress(EngineError):
+                if container:
+                    remove(self._engine, container)
             shutil.rmtree(place, ignore_errors=True)
             raise SandboxFailedError(
-                "the container could not be made", found=str(error)[:300]
-            ) from error
-        try:
-            return DockerProcess(self._client, container, plan, place)
-        except _ERRORS as error:
-            with contextlib.suppress(*_ERRORS):
-                container.remove(force=True)
-            shutil.rmtree(place, ignore_errors=True)
-            raise SandboxFailedError(
-                "the container could not be started", found=str(error)[:300]
+                "the container could not be made and started", found=str(error)[:300]
             ) from error
 
     def _reap(self) -> None:
         """Remove containers whose launcher is gone, should its watcher have died with it."""
-        for container in self._client.containers.list(all=True, filters={"label": LABEL}):
-            owner = container.labels.get("mcps.owner", "")
+        query = {"all": "1", "filters": json.dumps({"label": [LABEL]})}
+        for container in self._engine.call("GET", "/containers/json", query=query):
+            owner = container["Labels"].get("mcps.owner", "")
             if owner and not _is_alive(owner):
-                with contextlib.suppress(*_ERRORS):
-                    container.remove(force=True)
+                with contextlib.suppress(EngineError):
+                    remove(self._engine, container["Id"])
 
 
-def container_options(plan: Plan, place: Path, session: str) -> dict[str, Any]:
-    """What the engine is asked for, for a plan; writes its small files to `place`."""
+def remove(engine: Engine, container: str) -> None:
+    """End and remove a container.
+
+    Raises:
+        EngineError: it is gone already, or the engine is.
+    """
+    engine.call("DELETE", f"/containers/{container}", query={"force": "1", "v": "1"})
+
+
+def container_options(plan: Plan, place: Path, session: str, image: str) -> dict[str, Any]:
+    """What the engine is asked for, for a plan (Engine API, ContainerCreate).
+
+    Writes the plan's small files to `place`.
+    """
     mounts, tmpfs = [], {"/dev/mqueue": "ro,nosuid,nodev,noexec,size=4k"}
     for number, operation in enumerate(plan.operations):
         match operation:
             case Bind(source, target) if target not in _FROM_IMAGE:
-                mounts.append(
-                    docker.types.Mount(
-                        target,
-                        os.path.realpath(source),
-                        type="bind",
-                        read_only=True,
-                        propagation="rprivate",
-                    )
-                )
+                mounts.append(_bind(os.path.realpath(source), target))
             case Data(target, content) if not target.startswith("/etc/"):
                 file = place / str(number)
                 file.write_text(content, "utf-8")
                 file.chmod(0o444)
-                mounts.append(docker.types.Mount(target, str(file), type="bind", read_only=True))
+                mounts.append(_bind(str(file), target))
             case Tmpfs(target, size):
                 tmpfs[target] = f"rw,noexec,nosuid,nodev,size={size},mode=1777"
             case Bind() | Data() | Link():
@@ -169,82 +163,106 @@ def container_options(plan: Plan, place: Path, session: str) -> dict[str, Any]:
     limits = plan.resources
     profile = json.dumps(oci_profile(plan.seccomp, plan.machine))
     return {
-        "network_mode": "none",
-        "read_only": True,
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges", f"seccomp={profile}"],
-        "user": f"{INNER_UID}:{INNER_UID}",
-        "pids_limit": limits.pids,
-        "mem_limit": limits.memory,
-        "memswap_limit": limits.memory,
-        "nano_cpus": int(min(limits.cpus, os.cpu_count() or 1) * 1e9),
-        "ipc_mode": "none",
-        "cgroupns": "private",
-        "init": True,
-        "auto_remove": True,
-        "stdin_open": True,
-        "tty": False,
-        "hostname": "mcps",
-        "working_dir": plan.directory,
-        "environment": dict(plan.environment),
-        "log_config": docker.types.LogConfig(type="none"),
-        "tmpfs": tmpfs,
-        "mounts": mounts,
-        "ulimits": [docker.types.Ulimit(name="nofile", soft=1024, hard=1024),
-                    docker.types.Ulimit(name="core", soft=0, hard=0)],
-        "use_config_proxy": False,  # else the SDK adds proxies, and their passwords, to the environment
-        "labels": {LABEL: session, "mcps.owner": f"{os.getpid()}:{_started(os.getpid())}"},
+        "Image": image,
+        "Cmd": list(plan.argv),
+        "Env": [f"{name}={value}" for name, value in plan.environment],
+        "User": f"{INNER_UID}:{INNER_UID}",
+        "WorkingDir": plan.directory,
+        "Hostname": "mcps",
+        "Labels": {LABEL: session, "mcps.owner": f"{os.getpid()}:{_started(os.getpid())}"},
+        # The end of the attached connection is the end of the server's input.
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Tty": False,
+        "HostConfig": {
+            "NetworkMode": "none",
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges", f"seccomp={profile}"],
+            "PidsLimit": limits.pids,
+            "Memory": limits.memory,
+            "MemorySwap": limits.memory,
+            "NanoCpus": int(min(limits.cpus, os.cpu_count() or 1) * 1e9),
+            "IpcMode": "none",
+            "CgroupnsMode": "private",
+            "Init": True,
+            "AutoRemove": True,
+            "LogConfig": {"Type": "none", "Config": {}},
+            "Tmpfs": tmpfs,
+            "Mounts": mounts,
+            "Ulimits": [{"Name": "nofile", "Soft": 1024, "Hard": 1024},
+                        {"Name": "core", "Soft": 0, "Hard": 0}],
+        },
     }  # fmt: skip
+
+
+def _bind(source: str, target: str) -> dict[str, Any]:
+    return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": True,
+            "BindOptions": {"Propagation": "rprivate"}}  # fmt: skip
+
+
+def _import_image(name: str) -> None:
+    import docker
+    import docker.errors
+    import requests
+
+    repository, _, tag = name.partition(":")
+    try:
+        client = docker.DockerClient(base_url=f"unix://{SOCKET}", timeout=60)
+        try:
+            client.api.import_image_from_data(write_image(), repository=repository, tag=tag)
+        finally:
+            client.close()
+    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        raise BackEndUnavailableError(
+            "the runtime image cannot be made", found=str(error)[:300]
+        ) from error
 
 
 class DockerProcess:
     """A server in a container."""
 
-    def __init__(self, client: Any, container: Any, plan: Plan, place: Path) -> None:
-        self._client = client
+    def __init__(self, engine: Engine, container: str, plan: Plan, place: Path) -> None:
+        self._engine = engine
         self._container = container
         self._plan = plan
         self._place = place
         self._exit: int | None = None
         self._ended = threading.Event()
         self._watcher = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(files("mcps_launcher.sandbox") / "docker_watcher.py"),
-             SOCKET, container.id],
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("docker_watcher.py")),
+             SOCKET, container],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env={}, start_new_session=True,
         )  # fmt: skip
-        streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        attached = client.api.attach_socket(container.id, params=streams)
-        self._socket: socket.socket = attached._sock
-        self._keep = attached
+        self._socket = engine.attach(container)
         inner_in, self.stdin = os.pipe()
         self.stdout, inner_out = os.pipe()
         self.stderr, inner_err = os.pipe()
-        self._threads = []
-        for work in (
-            self._wait_for_end,
-            lambda: self._pump_in(inner_in),
-            lambda: self._pump_out(inner_out, inner_err),
-        ):
-            thread = threading.Thread(target=work, daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        self._waiter = _in_thread(self._wait_for_end)
+        _in_thread(lambda: self._pump_in(inner_in))
+        _in_thread(lambda: self._pump_out(inner_out, inner_err))
         # The engine takes a while to start it; meanwhile the launcher loads what comes next.
-        self._starting = ThreadPoolExecutor(1)
-        self._started = self._starting.submit(container.start)
+        self._failure: EngineError | None = None
+        self._starter = _in_thread(self._start)
 
     def self_test(self) -> SelfTest:
         """Read back what holds; see `Process.self_test`."""
         deadline = time.monotonic() + _START_TIMEOUT
         try:
-            self._started.result(_START_TIMEOUT)
-            self._container.reload()
-            init = int(self._container.attrs["State"]["Pid"])
+            self._starter.join(_START_TIMEOUT)
+            if self._failure is not None:
+                raise self._failure
+            state = self._engine.call("GET", f"/containers/{self._container}/json")["State"]
+            init = int(state["Pid"])
             program = self._program_pid(init, deadline)
             facts = judge(
                 self._plan, observe(program), user_namespace=False, engine_mounts=_ENGINE_MOUNTS
             )
-        except (*_ERRORS, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise SandboxFailedError(
                 "the server ended before it was looked at", found=str(error)[:300]
             ) from error
@@ -256,15 +274,13 @@ class DockerProcess:
 
     def kill(self) -> None:
         """Remove the container and all that was made for it."""
-        self._starting.shutdown()  # what is being started is removed once it is
-        with contextlib.suppress(*_ERRORS):
-            self._container.remove(force=True)
+        self._starter.join(_START_TIMEOUT)  # what is being started is removed once it is
+        with contextlib.suppress(EngineError):
+            remove(self._engine, self._container)
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads[:1]:
-            thread.join(5)  # the one that waits for the end; the others end with their streams
+        self._waiter.join(5)  # the other threads end with their streams
         with contextlib.suppress(OSError):
-            self._keep.close()
             self._socket.close()
         if self._watcher.stdin is not None:
             self._watcher.stdin.close()
@@ -281,9 +297,16 @@ class DockerProcess:
             time.sleep(0.001)
         raise ValueError("the program was not started")
 
+    def _start(self) -> None:
+        try:
+            self._engine.call("POST", f"/containers/{self._container}/start")
+        except EngineError as error:
+            self._failure = error
+
     def _wait_for_end(self) -> None:
-        with contextlib.suppress(*_ERRORS):
-            answer = self._client.api.wait(self._container.id, condition="next-exit", timeout=None)
+        path, query = f"/containers/{self._container}/wait", {"condition": "next-exit"}
+        with contextlib.suppress(EngineError, KeyError, ValueError):
+            answer = self._engine.call("POST", path, query=query, timeout=None)
             self._exit = int(answer["StatusCode"])
         self._ended.set()
 
@@ -315,6 +338,12 @@ class DockerProcess:
                     _write_all(target, part)
         os.close(out)
         os.close(err)
+
+
+def _in_thread(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
