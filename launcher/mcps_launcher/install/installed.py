@@ -19,6 +19,7 @@ from mcps_trust.model.digest import Sha256
 __all__ = ["Installed", "StoreChangedError", "manifest", "stat_identity"]
 
 TREE, BYTECODE = "tree", "bytecode"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class StoreChangedError(UntrustedDataError):
@@ -51,34 +52,44 @@ def manifest(path: Path) -> Sha256:
     """The digest over what the file system says of everything below `path`.
 
     Raises:
-        StoreChangedError: something is not a plain file or folder.
+        StoreChangedError: something is not a plain file or folder, or cannot be read.
     """
     digest = hashlib.sha256()
-    pending = [str(path)]
     try:
-        while pending:
-            folder = pending.pop()
-            entries = sorted(os.scandir(folder), key=_name)
-            for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                if stat.S_ISDIR(status.st_mode):
-                    pending.append(entry.path)
-                elif not stat.S_ISREG(status.st_mode):
-                    raise StoreChangedError(
-                        "the closure holds something that was not installed", found=entry.path
-                    )
-                digest.update(
-                    b"%s\0%d %d %d %d %o %d\n"
-                    % (os.fsencode(entry.path), status.st_ino, status.st_size,
-                       status.st_mtime_ns, status.st_ctime_ns, status.st_mode, status.st_uid)
-                )  # fmt: skip
+        descriptor = os.open(path, _FOLDER)
+        try:
+            _add_folder(digest, descriptor, "")
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise StoreChangedError("the closure cannot be read", found=str(error)) from error
     return Sha256(digest.hexdigest())
 
 
-def _name(entry: os.DirEntry[str]) -> str:
-    return entry.name
+def _add_folder(digest: hashlib._Hash, descriptor: int, name: str) -> None:
+    """Add a folder and all below it; by descriptors, so that no path is resolved twice."""
+    entries, folders = [], []
+    with os.scandir(descriptor) as found:
+        for entry in found:
+            status = entry.stat(follow_symlinks=False)
+            mode = status.st_mode
+            if stat.S_ISDIR(mode):
+                folders.append(entry.name)
+            elif not stat.S_ISREG(mode):
+                raise StoreChangedError(
+                    "the closure holds something that was not installed",
+                    found=f"{name}/{entry.name}",
+                )
+            entries.append((entry.name, status.st_ino, status.st_size, status.st_mtime_ns,
+                            status.st_ctime_ns, mode, status.st_uid))  # fmt: skip
+    entries.sort()
+    digest.update(repr((name, entries)).encode("utf-8", "surrogateescape"))
+    for folder in sorted(folders):
+        below = os.open(folder, _FOLDER, dir_fd=descriptor)
+        try:
+            _add_folder(digest, below, f"{name}/{folder}")
+        finally:
+            os.close(below)
 
 
 def stat_identity(path: str) -> str:
