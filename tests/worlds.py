@@ -6,17 +6,14 @@ servers are small, and their wheels are made here, so that no package index is n
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +24,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from tuf.api.metadata import Targets
 
-from mcps_launcher.configuration import Configuration
+from hosts import ECHO_SERVER, INITIALIZE, Host, call, request
 from mcps_launcher.enrolment import Enrolment
 from mcps_launcher.install.fetch import FetchSettings
 from mcps_launcher.places import Places
-from mcps_launcher.resolve import Resolver
-from mcps_launcher.sandbox.bwrap import Bwrap
 from mcps_registry.api.application import make_application
 from mcps_registry.api.sigstore import sigstore_routes
 from mcps_registry.ceremony import begin as ceremony
@@ -53,7 +48,6 @@ from mcps_trust.bundle.approvals import sign_approval
 from mcps_trust.http_settings import HttpSettings
 from mcps_trust.model.allow_list import Allowed, AllowList, Tightening
 from mcps_trust.model.approval import ApprovalStatement
-from mcps_trust.model.decision import LaunchDecision
 from mcps_trust.model.digest import Sha256, sha256
 from mcps_trust.model.entry import Artifacts, Entry
 from mcps_trust.model.identity import PublisherIdentity
@@ -66,42 +60,13 @@ from mcps_trust.model.statement import Closure, ReleasePackage, ReleaseStatement
 from mcps_trust.model.vetting import ToolRule
 from wheels import write_lock, write_wheel
 
+__all__ = ["AUTHOR", "ECHO_SERVER", "INITIALIZE", "NAMESPACE", "PASSPHRASE", "TEAM", "Host", "World",
+           "call", "free_port", "host", "make_world", "own_world", "remove", "request", "world"]  # fmt: skip
+
 PASSPHRASE = b"for tests"
 AUTHOR = "author@example.org"
 NAMESPACE = "org.example"
 TEAM = parse_team("demo")
-
-ECHO_SERVER = b"""
-import json, os, sys, time
-
-TOOLS = [{"name": "echo", "description": "Say it again", "inputSchema": {"type": "object"}},
-         {"name": "delete", "description": "Delete it", "inputSchema": {"type": "object"}},
-         {"name": "hidden", "description": "Not granted", "inputSchema": {"type": "object"}}]
-
-def main():
-    for line in sys.stdin.buffer:
-        message = json.loads(line)
-        if "id" not in message or "method" not in message:
-            continue
-        method, params = message["method"], message.get("params") or {}
-        result = {}
-        if method == "initialize":
-            result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
-                      "serverInfo": {"name": "echo", "version": "1"}}
-        elif method == "tools/list":
-            result = {"tools": TOOLS}
-        elif method == "tools/call":
-            text = json.dumps(params.get("arguments"), ensure_ascii=False)
-            result = {"content": [{"type": "text", "text": text}]}
-        elif method == "server/discover":
-            sys.stdout.write(json.dumps({"jsonrpc": "2.0", "id": message["id"],
-                                         "error": {"code": -32601, "message": "no"}}) + "\\n")
-            sys.stdout.flush()
-            continue
-        answer = {"jsonrpc": "2.0", "id": message["id"], "result": result}
-        sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\\n")
-        sys.stdout.flush()
-"""
 
 
 @dataclass
@@ -282,89 +247,6 @@ class World:
         root = (self.desk.folder.public / "metadata" / "1.root.json").read_bytes()
         Enrolment(registry=self.url, team=team, development=development, root=root).write(places)
         return Host(self, places)
-
-
-@dataclass
-class Host:
-    """A machine that starts servers."""
-
-    world: World
-    places: Places
-
-    def resolve(self, alias: str, *, ahead: timedelta = timedelta()) -> LaunchDecision:
-        """Prove the chain, as if it were later by `ahead`."""
-        resolver = Resolver(
-            self.places,
-            Enrolment.read(self.places),
-            Configuration.read(self.places),
-            datetime.now(UTC) + ahead,
-            lambda _text: None,
-        )
-        return resolver.resolve(alias, Bwrap(self.places.home))[0]
-
-    def minutes_pass(self) -> None:
-        """Make the next start ask the registry again, as it would a minute later."""
-        (self.places.kept / "asked").unlink(missing_ok=True)
-
-    def command(self, *words: str) -> list[str]:
-        """A command line of mcps-launch for this host."""
-        return [
-            sys.executable,
-            "-I",
-            "-m",
-            "mcps_launcher.cli",
-            "--home",
-            str(self.places.home),
-            *words,
-        ]
-
-    def run(self, *words: str, input: bytes = b"", timeout: float = 60,  # noqa: A002
-            env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
-        """Run mcps-launch to its end."""
-        return subprocess.run(
-            self.command(*words),
-            input=input,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-            env=env,
-        )
-
-    def talk(self, alias: str, *messages: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
-        """Start a server, send messages one after another, give all answers."""
-        lines = b"".join(json.dumps(m, ensure_ascii=False).encode() + b"\n" for m in messages)
-        done = self.run(alias, input=lines, **options)
-        assert b"Traceback" not in done.stderr
-        assert done.stdout, done.stderr.decode()
-        return [json.loads(line) for line in done.stdout.split(b"\n") if line]
-
-    def start(self, alias: str) -> subprocess.Popen[bytes]:
-        """Start a server and leave it running."""
-        return subprocess.Popen(
-            self.command(alias),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-
-def request(identity: int | str, method: str, **params: Any) -> dict[str, Any]:
-    """A JSON-RPC request."""
-    return {"jsonrpc": "2.0", "id": identity, "method": method, "params": params}
-
-
-def call(identity: int | str, tool: str, **arguments: Any) -> dict[str, Any]:
-    """A tools/call request."""
-    return request(identity, "tools/call", name=tool, arguments=arguments)
-
-
-INITIALIZE = request(
-    1,
-    "initialize",
-    protocolVersion="2025-11-25",
-    capabilities={},
-    clientInfo={"name": "test", "version": "1"},
-)
 
 
 def make_world(folder: Path, **choices: Any) -> tuple[World, Callable[[], None]]:

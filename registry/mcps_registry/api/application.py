@@ -43,88 +43,93 @@ def make_application(
         sigstore: routes of the embedded instance, or none.
         resign_every: seconds between new timestamps.
     """
-    static = StaticFiles(desk.folder.public)
-    uploads = asyncio.Semaphore(4)
-
-    async def health(_request: Request) -> Response:
-        return JSONResponse(
-            {
-                "status": "ok",
-                "name": desk.configuration.name,
-                "development": desk.configuration.development,
-            }
-        )
-
-    async def submit(request: Request) -> Response:
-        async with uploads, asyncio.timeout(_SUBMISSION_SECONDS):
-            with tempfile.SpooledTemporaryFile(_SPOOL) as file:
-                await _receive(request, file, MAX_TOTAL)
-                file.seek(0)
-                submission = await run_in_threadpool(unpack, cast("BinaryIO", file))
-            item = await run_in_threadpool(desk.submit, submission, utc_now())
-        return JSONResponse(item, status_code=201)
-
-    async def submissions(_request: Request) -> Response:
-        return JSONResponse({"submissions": await run_in_threadpool(desk.submissions)})
-
-    async def submission(request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(desk.submission, request.path_params["id"]))
-
-    async def approve(request: Request) -> Response:
-        fields = Fields(await _json(request), "request")
-        entry, envelope = fields.text("entry", longest=2**21), fields.mapping("envelope")
-        fields.done()
-        state = await run_in_threadpool(desk.approve, entry.encode(), envelope, utc_now())
-        return JSONResponse(state.to_dict(), status_code=201)
-
-    async def roles(request: Request) -> Response:
-        try:
-            bodies = role_bodies(await _json(request))
-        except ValueError as error:
-            raise FieldError("the request is not base64", found=str(error)) from error
-        await run_in_threadpool(desk.accept_roles, *bodies, utc_now())
-        return JSONResponse({"accepted": sorted(bodies[0])}, status_code=201)
-
-    async def on_error(_request: Request, error: Exception) -> Response:
-        if not isinstance(error, McpsError):
-            raise error
-        return error_response(error)
-
-    async def on_timeout(_request: Request, _error: Exception) -> Response:
-        return error_response(
-            BadSubmissionError(
-                "the submission took too long", expected=f"{_SUBMISSION_SECONDS:g} s"
-            )
-        )
+    answers, static = _Answers(desk), StaticFiles(desk.folder.public)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async def resign() -> None:
-            while True:
-                await asyncio.sleep(resign_every)
-                try:
-                    await run_in_threadpool(desk.repository.refresh, utc_now())
-                except (McpsError, OSError):
-                    _LOG.exception("the timestamp could not be signed again; trying later")
-
-        task = asyncio.create_task(resign())
+        task = asyncio.create_task(_resign(desk, resign_every))
         yield
         task.cancel()
 
     return Starlette(
         lifespan=lifespan,
-        exception_handlers={McpsError: on_error, TimeoutError: on_timeout},
+        exception_handlers={McpsError: _on_error, TimeoutError: _on_timeout},
         routes=[
-            Route("/api/v1/health", health),
-            Route("/api/v1/submissions", submit, methods=["POST"]),
-            Route("/api/v1/submissions", submissions),
-            Route("/api/v1/submissions/{id:path}", submission),
-            Route("/api/v1/approvals", approve, methods=["POST"]),
-            Route("/api/v1/roles", roles, methods=["POST"]),
+            Route("/api/v1/health", answers.health),
+            Route("/api/v1/submissions", answers.submit, methods=["POST"]),
+            Route("/api/v1/submissions", answers.submissions),
+            Route("/api/v1/submissions/{id:path}", answers.submission),
+            Route("/api/v1/approvals", answers.approve, methods=["POST"]),
+            Route("/api/v1/roles", answers.roles, methods=["POST"]),
             *sigstore,
             Route("/{path:path}", static.serve, methods=["GET", "HEAD"]),
         ],
     )
+
+
+class _Answers:
+    """What the interface answers, from one desk."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._uploads = asyncio.Semaphore(4)
+
+    async def health(self, _request: Request) -> Response:
+        configuration = self._desk.configuration
+        return JSONResponse({"status": "ok", "name": configuration.name,
+                             "development": configuration.development})  # fmt: skip
+
+    async def submit(self, request: Request) -> Response:
+        async with self._uploads, asyncio.timeout(_SUBMISSION_SECONDS):
+            with tempfile.SpooledTemporaryFile(_SPOOL) as file:
+                await _receive(request, file, MAX_TOTAL)
+                file.seek(0)
+                submission = await run_in_threadpool(unpack, cast("BinaryIO", file))
+            item = await run_in_threadpool(self._desk.submit, submission, utc_now())
+        return JSONResponse(item, status_code=201)
+
+    async def submissions(self, _request: Request) -> Response:
+        return JSONResponse({"submissions": await run_in_threadpool(self._desk.submissions)})
+
+    async def submission(self, request: Request) -> Response:
+        found = await run_in_threadpool(self._desk.submission, request.path_params["id"])
+        return JSONResponse(found)
+
+    async def approve(self, request: Request) -> Response:
+        fields = Fields(await _json(request), "request")
+        entry, envelope = fields.text("entry", longest=2**21), fields.mapping("envelope")
+        fields.done()
+        state = await run_in_threadpool(self._desk.approve, entry.encode(), envelope, utc_now())
+        return JSONResponse(state.to_dict(), status_code=201)
+
+    async def roles(self, request: Request) -> Response:
+        try:
+            bodies = role_bodies(await _json(request))
+        except ValueError as error:
+            raise FieldError("the request is not base64", found=str(error)) from error
+        await run_in_threadpool(self._desk.accept_roles, *bodies, utc_now())
+        return JSONResponse({"accepted": sorted(bodies[0])}, status_code=201)
+
+
+async def _on_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, McpsError):
+        raise error
+    return error_response(error)
+
+
+async def _on_timeout(_request: Request, _error: Exception) -> Response:
+    limit = f"{_SUBMISSION_SECONDS:g} s"
+    return error_response(BadSubmissionError("the submission took too long", expected=limit))
+
+
+async def _resign(desk: Desk, every: float) -> None:
+    """Sign the timestamp again and again, for as long as the application runs."""
+    while True:
+        await asyncio.sleep(every)
+        try:
+            await run_in_threadpool(desk.repository.refresh, utc_now())
+        except (McpsError, OSError):
+            _LOG.exception("the timestamp could not be signed again; trying later")
 
 
 async def _receive(request: Request, file: Any, limit: int) -> None:
