@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mcps_launcher.configuration import Configuration
-from mcps_launcher.guard.decide import Audit, Guard
+from mcps_launcher.guard.actions import Audit
+from mcps_launcher.guard.decide import Guard
 from mcps_launcher.guard.framing import MAX_LINE
 from mcps_launcher.guard.message import REFUSED, error_answer
 from mcps_launcher.guard.pins import Pins

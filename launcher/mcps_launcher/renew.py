@@ -26,7 +26,7 @@ from mcps_trust.model.names import allow_list_path, parse_team
 from mcps_trust.model.proof import Proof
 from mcps_trust.model.revocation import Revocations
 from mcps_trust.software import software_versions
-from mcps_trust.tuf.client import Registry, open_registry
+from mcps_trust.tuf.client import Registry, check_times, open_registry
 
 __all__ = ["renew"]
 
@@ -59,10 +59,10 @@ def renew(
             if not _unchanged(registry, decision, proof, evidence):
                 return None
             renewed = replace(decision, metadata=registry.state())
+            check_times(renewed.metadata, now, CLOCK_SLACK)
     except McpsError:
         return None
-    state = renewed.metadata
-    if not (now - FREEZE_AFTER <= state.issued <= now + CLOCK_SLACK and now < state.expires):
+    if now - renewed.metadata.issued > FREEZE_AFTER:
         return None
     kept.saw_time(renewed.metadata.issued)
     kept.keep_decision(renewed, payload)

@@ -65,11 +65,10 @@ from mcps_trust.policy.chain import (
 from mcps_trust.policy.revoked import ReleaseFacts, refuse_revoked
 from mcps_trust.software import software_versions
 from mcps_trust.tuf.client import (
-    MetadataExpiredError,
-    MetadataInvalidError,
     Registry,
     RegistryUnavailableError,
     TargetMissingError,
+    check_times,
     open_registry,
 )
 
@@ -220,25 +219,13 @@ class Resolver:
             approvers=Approvers.parse(approvers), approvers_sha256=sha256(approvers),
             revocations=self._evidence.add_revocations(revocations), offline=offline,
         )  # fmt: skip
-        if targets.state.issued > self._now + CLOCK_SLACK:
-            raise MetadataInvalidError(
-                "the registry's timestamp is from the future",
-                expected=f"at most {format_time(self._now)}",
-                found=format_time(targets.state.issued),
-            )
-        if self._now >= targets.state.expires:
-            raise MetadataExpiredError(
-                "the registry's metadata has expired",
-                expected=f"before {format_time(targets.state.expires)}",
-                found=format_time(self._now),
-            )
+        check_times(targets.state, self._now, CLOCK_SLACK)
         self._kept.saw_time(targets.state.issued)
         state = targets.state
         where = "from the cache" if offline else self._enrolment.registry
+        issued = format_time(state.issued)
         self._link(
-            "metadata",
-            f"root {state.root}, timestamp {state.timestamp} of "
-            f"{format_time(state.issued)}, {where}",
+            "metadata", f"root {state.root}, timestamp {state.timestamp} of {issued}, {where}"
         )
         self._link("allow-list", f"team {allow_list.team} allows {alias}")
         self._link("entry", f"{entry.path}, sha256 {allowed.sha256}")

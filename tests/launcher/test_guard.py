@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from mcps_launcher.guard.decide import MAX_REFUSED, Action, Audit, Guard, ToClient, ToServer
+from mcps_launcher.guard.actions import Action, Audit, ToClient, ToServer
+from mcps_launcher.guard.decide import MAX_REFUSED, Guard
 from mcps_launcher.guard.pins import Pins
 from mcps_trust.model.tools import Captured, ToolSurface
 from mcps_trust.model.vetting import ToolRule

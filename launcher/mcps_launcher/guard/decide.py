@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mcps_launcher.guard.actions import Action, Audit, ToClient, ToServer
 from mcps_launcher.guard.message import (
     INVALID_REQUEST,
     PARSE_ERROR,
@@ -26,11 +27,10 @@ from mcps_launcher.guard.message import (
     tool_refusal,
 )
 from mcps_launcher.guard.pins import Pins, refusal_of
-from mcps_trust.audit.record import Event
 from mcps_trust.errors import McpsError
 from mcps_trust.model.tools import Era
 
-__all__ = ["Action", "Audit", "Guard", "ToClient", "ToServer"]
+__all__ = ["MAX_REFUSED", "Guard"]
 
 _BATCHING_VERSION = "2025-03-26"
 _OWN_ID = "mcps-guard-"
@@ -46,38 +46,6 @@ _MAX_HELD = 64
 MAX_PAGES = 100
 MAX_REFUSED = 1000
 """Refused messages of one server after which its session is ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToServer:
-    """Send a line to the server; `held` is written only after its audit record."""
-
-    line: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ToClient:
-    """Send a line to the host."""
-
-    line: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """Write a record before what follows it.
-
-    Attributes:
-        parameters: recorded by their shape.
-        form: their RFC 8785 form, recorded by a keyed digest.
-    """
-
-    event: Event
-    body: Mapping[str, Any]
-    parameters: object = None
-    form: bytes | None = None
-
-
-Action = ToServer | ToClient | Audit
 
 
 @dataclass(slots=True)

@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mcps_launcher.guard.decide import MAX_REFUSED, Action, Audit, Guard, ToClient, ToServer
+from mcps_launcher.guard.actions import Action, Audit, ToClient, ToServer
+from mcps_launcher.guard.decide import MAX_REFUSED, Guard
 from mcps_launcher.guard.framing import Lines, LineTooLongError
 
 __all__ = ["Relay", "RelayEnd"]

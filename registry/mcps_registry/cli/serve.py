@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from mcps_registry.desk import Desk, open_desk
 from mcps_registry.sigstore.instance import open_instance
 from mcps_registry.sigstore.tokens import DevelopmentIssuer, TokenChecker
 from mcps_trust.command_line import emit, json_option, progress, read_passphrase
-from mcps_trust.errors import ConfigurationError
+from mcps_trust.errors import ConfigurationError, UnavailableError
 from mcps_trust.http_settings import HttpSettings
 
 __all__ = ["refresh", "serve"]
@@ -34,6 +36,19 @@ class NotLoopbackError(ConfigurationError):
 
     code = "development-not-loopback"
     advice = "a registry made with --development is served on 127.0.0.1 or ::1 only"
+
+
+class AddressInUseError(UnavailableError):
+    """The address is not there, or somebody listens on it."""
+
+    code = "address-in-use"
+    advice = "choose another --port, or end what listens there"
+
+
+class BadCertificateFileError(ConfigurationError):
+    """Certificate and key for TLS are not both there, or not a pair."""
+
+    code = "bad-certificate-file"
 
 
 @click.command()
@@ -68,6 +83,8 @@ def serve(
       mcps-registry serve ./registry --cert server.pem --key server.key --host 0.0.0.0
       mcps-registry serve ./registry --with-sigstore --passphrase-file online.txt
     """
+    listening = _listen(host, port)
+    _check_tls(cert, key)
     place = RegistryFolder(folder)
     secret = read_passphrase(passphrase_file, "the online keys")
     desk = open_desk(place, lambda: secret)
@@ -81,16 +98,11 @@ def serve(
     banner = "DEVELOPMENT registry" if desk.configuration.development else "registry"
     click.echo(f"{banner} {desk.configuration.name!r} at {scheme}://{host}:{port}", err=True)
     application = make_application(desk, routes, resign_every=resign_every)
-    uvicorn.run(
-        application,
-        host=host,
-        port=port,
-        ssl_certfile=cert,
-        ssl_keyfile=key,
-        log_level="warning",
-        timeout_graceful_shutdown=3,
-        server_header=False,
-    )
+    settings = uvicorn.Config(
+        application, ssl_certfile=cert, ssl_keyfile=key, log_level="warning",
+        timeout_graceful_shutdown=3, server_header=False,
+    )  # fmt: skip
+    uvicorn.Server(settings).run(sockets=[listening])
 
 
 @click.command()
@@ -127,6 +139,45 @@ def _sigstore(desk: Desk, secret: bytes) -> list[Route]:
         development = DevelopmentIssuer(f"{configuration.url}/sigstore/oidc", oidc)
         tokens.add_local(development.issuer, development.keys())
     return sigstore_routes(instance, tokens, development)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket, before anything else is done.
+
+    Raises:
+        AddressInUseError: it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise AddressInUseError(
+            f"cannot listen on {host}:{port}", found=error.strerror or str(error)
+        ) from error
+    return listening
+
+
+def _check_tls(cert: str | None, key: str | None) -> None:
+    """Let pass no TLS at all, or a certificate with its key.
+
+    Raises:
+        BadCertificateFileError: one lacks the other, or they do not fit.
+    """
+    if cert is None and key is None:
+        return
+    if cert is None or key is None:
+        raise BadCertificateFileError(
+            "TLS needs a certificate and its key", expected="--cert, --key"
+        )
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key)
+    except (OSError, ValueError) as error:
+        raise BadCertificateFileError(
+            "TLS cannot be used with these files", found=str(error)
+        ) from error
 
 
 def _is_loopback(host: str) -> bool:

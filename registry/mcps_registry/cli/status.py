@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tuf.api.metadata import Metadata
 
 from mcps_registry.ceremony.holders import offline_folders
-from mcps_registry.configuration import RegistryFolder
+from mcps_registry.configuration import RegistryConfiguration, RegistryFolder
 from mcps_registry.desk import open_desk
 from mcps_registry.store.database import connect, reading, tables
 from mcps_trust.command_line import emit, json_option
@@ -91,6 +91,7 @@ def fsck(folder: Path, as_json: bool) -> None:
       mcps-registry fsck ./registry
     """
     place = RegistryFolder(folder)
+    RegistryConfiguration.read(place)  # says where there is none
     problems = []
     count = 0
     with reading(connect(place.database)) as connection:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from tuf.api import exceptions
@@ -20,7 +20,7 @@ from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import Updater
 
-from mcps_trust.clock import parse_time
+from mcps_trust.clock import format_time, parse_time
 from mcps_trust.errors import NotPermittedError, UnavailableError, UntrustedDataError
 from mcps_trust.http import Http
 from mcps_trust.locked_file import NotWritableError, exclusive, make_private_directory
@@ -36,6 +36,7 @@ __all__ = [
     "Registry",
     "RegistryUnavailableError",
     "TargetMissingError",
+    "check_times",
     "open_registry",
 ]
 
@@ -189,6 +190,29 @@ def open_registry(directory: Path, url: str, root: bytes, http: Http | None) -> 
                 bootstrap=root,
             )
         yield Registry(updater, metadata, targets)
+
+
+def check_times(state: MetadataState, now: datetime, slack: timedelta) -> None:
+    """Hold the times of a verified state against the caller's clock.
+
+    python-tuf has checked expiry against the machine's; here it is the caller's ``now``.
+
+    Raises:
+        MetadataInvalidError: it was issued later than `now`, by more than `slack`.
+        MetadataExpiredError: something of it has expired.
+    """
+    if state.issued > now + slack:
+        raise MetadataInvalidError(
+            "the registry's timestamp is from the future",
+            expected=f"at most {format_time(now)}",
+            found=format_time(state.issued),
+        )
+    if now >= state.expires:
+        raise MetadataExpiredError(
+            "the registry's metadata has expired",
+            expected=f"before {format_time(state.expires)}",
+            found=format_time(now),
+        )
 
 
 @contextmanager
