@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: demo test lint fix bench docs package clean
+.PHONY: demo test lint fix bench coverage docs package clean
 
 demo:
 	@python3 tools/bootstrap.py demo
@@ -18,6 +18,7 @@ lint:
 	@$(PYTHON) -I -m ruff check .
 	@$(PYTHON) -I -m mypy
 	@.venv/bin/lint-imports
+	@.venv/bin/interrogate --quiet trust launcher signer registry
 	@$(PYTHON) -I tools/generate_docs.py --check
 
 fix:
@@ -27,6 +28,13 @@ fix:
 bench:
 	@python3 tools/bootstrap.py test
 	@$(PYTHON) -I benchmarks/run.py
+
+coverage:
+	@python3 tools/bootstrap.py test
+	@rm -f .coverage .coverage.*
+	@$(PYTHON) -I tools/run_tests.py --coverage
+	@$(PYTHON) -I -m coverage combine --quiet
+	@$(PYTHON) -I -m coverage report --skip-covered --sort=cover
 
 docs:
 	@$(PYTHON) -I tools/generate_docs.py

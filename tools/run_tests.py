@@ -28,8 +28,10 @@ def main() -> int:
         if engine is None:
             left_out.append("docker")
     marks = " and ".join(f"not {name}" for name in left_out)
-    command = [sys.executable, "-I", "-m", "pytest", *(["-m", marks] if marks else []),
-               *sys.argv[1:]]  # fmt: skip
+    words = [word for word in sys.argv[1:] if word != "--coverage"]
+    measured = ["coverage", "run", "-m"] if "--coverage" in sys.argv else []
+    command = [sys.executable, "-I", "-m", *measured, "pytest", *(["-m", marks] if marks else []),
+               *words]  # fmt: skip
     print(f"running {' '.join(command[3:])}", flush=True)
     try:
         code = subprocess.run(command, cwd=ROOT, check=False).returncode

@@ -47,6 +47,7 @@ def make_application(
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        """Sign the timestamp again while the application runs."""
         task = asyncio.create_task(_resign(desk, resign_every))
         yield
         task.cancel()

@@ -44,6 +44,7 @@ def sigstore_routes(
     """
 
     async def signing_certificate(request: Request) -> Response:
+        """A certificate for a token and a key (Fulcio)."""
         body = await _json(request)
         header = request.headers.get("authorization", "")
         try:
@@ -57,11 +58,13 @@ def sigstore_routes(
         return JSONResponse({"signedCertificateEmbeddedSct": {"chain": {"certificates": chain}}})
 
     async def log_entry(request: Request) -> Response:
+        """An entry into the log (Rekor v2)."""
         body = _log_body(await _json(request), instance.authority.certificate)
         entry = await run_in_threadpool(instance.log.append, body)
         return JSONResponse(entry, status_code=201)
 
     async def timestamp(request: Request) -> Response:
+        """A timestamp (RFC 3161)."""
         data = await _body(request)
         return Response(
             instance.timestamps.respond(data, utc_now()),
