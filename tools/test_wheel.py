@@ -30,7 +30,8 @@ def main() -> int:
              wheels[-1]],
         ):  # fmt: skip
             subprocess.run([str(word) for word in step], check=True)
-        shutil.copytree(ROOT / "tests", place / "tests")
+        for name in ("tests", "docs"):
+            shutil.copytree(ROOT / name, place / name)
         shutil.copy(ROOT / "index.json", place / "index.json")
         shutil.copy(ROOT / "pyproject.toml", place / "pyproject.toml")
         command = [str(python), "-I", "-m", "pytest", "-q", "-m", "not bwrap and not docker"]
