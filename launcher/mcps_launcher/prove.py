@@ -27,6 +27,9 @@ FIRST_START_SECONDS = 30.0
 """How long a start may take that proves, fetches and installs; hosts wait about so long."""
 
 
+_OWN_SECONDS = 180
+
+
 class RefusedError(McpsError):
     """The child refused; carries its code, its words and its exit code."""
 
@@ -68,8 +71,10 @@ def prove_in_child(alias: str, home: Path, *, offline: bool = False) -> dict[str
         NotReadyError: it takes too long, for a server that has to be fetched for one.
         InternalError: the child failed.
     """
-    # What interrupts the child waits until it can clean up.
+    # What interrupts the child waits until it can clean up; what interrupts this process, until
+    # there is a child to be ended.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    child = None
     try:
         child = subprocess.Popen(
             command(alias, home, offline=offline),
@@ -78,9 +83,7 @@ def prove_in_child(alias: str, home: Path, *, offline: bool = False) -> dict[str
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
-    finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    try:
         output, _ = child.communicate(timeout=FIRST_START_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise NotReadyError(
@@ -89,7 +92,9 @@ def prove_in_child(alias: str, home: Path, *, offline: bool = False) -> dict[str
             remedy=f"mcps-launch prefetch {alias}",
         ) from error
     finally:
-        _end(child)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if child is not None:
+            _end(child)
     return read_answer(output, child.returncode)
 
 
@@ -140,6 +145,7 @@ def main() -> int:
     from mcps_launcher.places import Places
 
     request = json.loads(sys.argv[1])
+    signal.alarm(_OWN_SECONDS)  # should the launcher be killed, nobody else ends it
 
     def report(text: str) -> None:
         if not request["quiet"]:

@@ -45,9 +45,19 @@ def run_session(alias: str, places: Places) -> int:
     enrolment = Enrolment.read(places)
     back_end = choose_back_end(configuration, places)
     start = _decide(alias, places, enrolment, configuration, back_end)
-    directory, decision = AuditDirectory(places.audit), start.decision
+    directory = AuditDirectory(places.audit)
     session = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.urandom(6).hex()}"
-    keyed = KeyedDigest(directory.key())
+    with _signals():
+        _hold(alias, session, start, back_end, places, configuration, directory)
+    return 0
+
+
+def _hold(
+    alias: str, session: str, start: Start, back_end: BackEnd, places: Places,
+    configuration: Configuration, directory: AuditDirectory,
+) -> None:  # fmt: skip
+    """One session, from its first record to its last."""
+    decision, keyed = start.decision, KeyedDigest(directory.key())
     log: SessionLog | None = None
     reason = "interrupted"
     try:
@@ -57,7 +67,7 @@ def run_session(alias: str, places: Places) -> int:
                 "alias": alias, "decision": decision.digest, "plan": start.plan.describe(),
                 "backEnd": dict(back_end.describe()),
             })  # fmt: skip
-        with _registered(decision, places, session), _signals():
+        with _registered(decision, places, session):
             _spawned(start, back_end, session, places, configuration, log, keyed)
         reason = "host"
     except McpsError as error:
@@ -67,7 +77,6 @@ def run_session(alias: str, places: Places) -> int:
         if log is not None:
             with _uninterrupted():
                 log.close(datetime.now(UTC), {"reason": reason})
-    return 0
 
 
 def _spawned(
@@ -84,7 +93,8 @@ def _spawned(
             log=log, keyed=keyed, errors=places.logs / start.decision.alias / f"{session}.log",
         ).hold()  # fmt: skip
     finally:
-        process.kill()
+        with _uninterrupted():
+            process.kill()
         for descriptor in (process.stdout, process.stderr):
             with contextlib.suppress(OSError):
                 os.close(descriptor)

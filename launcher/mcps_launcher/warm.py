@@ -8,6 +8,7 @@ issue and the earliest expiry decide. Neither tuf nor sigstore is imported here.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -37,6 +38,7 @@ Needed = Literal["proof", "renewal", "cache"]
 under newer metadata; the chain proved from the cache, as the registry does not answer."""
 
 _LIMIT = 64 * 1024  # bytes
+_SECONDS = 2.0  # for each of two small answers
 
 
 class FreezeSuspectedError(NotPermittedError):
@@ -78,8 +80,9 @@ def find_kept_start(
                 return "renewal"
         except UnavailableError:
             return "cache"
-        check_freeze(decision, now)
         kept.was_asked(timestamp, now)
+    # Not only when it was asked: another server's start may have asked, and borne it.
+    check_freeze(decision, now)
     payload = kept.payload(decision.release)
     start = None if payload is None else prepare_start(decision, payload, back_end)
     return start or "proof"
@@ -123,7 +126,7 @@ def _unchanged(
     from mcps_trust.http import Http  # costs 20 ms, and most starts ask nothing
 
     base = f"{enrolment.registry}/metadata"
-    with Http(configuration.http) as http:
+    with Http(replace(configuration.http, timeout=_SECONDS)) as http:
         newer = http.get(f"{base}/{decision.metadata.root + 1}.root.json", limit=_LIMIT)
         timestamp = http.get(f"{base}/timestamp.json", limit=_LIMIT)
     return (

@@ -168,6 +168,11 @@ def test_a_frozen_registry_is_borne_by_low_tiers_and_not_by_high(own_world: Worl
     with pytest.raises(McpsError) as caught:
         kept_start(host, "high", ahead=later)
     assert caught.value.code == "freeze-suspected"
+    # That a lower tier has just asked, and bears it, lets the higher one start no more.
+    assert isinstance(kept_start(host, "low", ahead=later), Start)
+    with pytest.raises(McpsError) as caught:
+        kept_start(host, "high", ahead=later)
+    assert caught.value.code == "freeze-suspected"
     with pytest.raises(McpsError) as caught:
         host.resolve("high", ahead=later)
     assert caught.value.code == "freeze-suspected"

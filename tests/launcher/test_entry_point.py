@@ -55,3 +55,12 @@ def test_two_other_packages_that_disagree_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadPackageError):
         find_function(place, "mine", "run")
     assert find_function(place, "one", "run") == "one:main"
+
+
+def test_what_another_package_cannot_spell_is_its_own_trouble(tmp_path: Path) -> None:
+    place = tree(tmp_path, mine="run = mine:main", odd="run")
+    (place / "odd-1.0.dist-info" / "METADATA").write_bytes(b"Name: odd\nAuthor: \xe9\n")
+    (place / "odd-1.0.dist-info" / "entry_points.txt").write_bytes(b"[console_scripts]\n\xe9 = \n")
+    assert find_function(place, "mine", "run") == "mine:main"
+    with pytest.raises(BadPackageError):
+        find_function(place, "odd", "run")

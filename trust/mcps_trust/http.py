@@ -138,10 +138,9 @@ class Http:
             target += "?" + parts.query
         if self._settings.proxy and parts.scheme == "http":
             target = f"http://{parts.netloc}{target}"
-        # Each read has a time limit, and all of them together: a server may send a byte a minute.
-        watch = threading.Timer(self._settings.timeout, _hang_up, [connection])
-        watch.daemon = True
-        watch.start()
+        if connection.sock is None:
+            connection.connect()
+        watch = _Watch(connection.sock, self._settings.timeout)
         try:
             connection.request(
                 method, target, body=body, headers={"User-Agent": "mcps", **(headers or {})}
@@ -149,10 +148,19 @@ class Http:
             answer = connection.getresponse()
             try:
                 content = self._read(answer, limit)
+                cut_off = content is not None and answer.length not in (None, 0)
             finally:
                 answer.close()
-        finally:
-            watch.cancel()
+        except (OSError, http.client.HTTPException):
+            if not watch.stop():
+                raise
+        if watch.stop():
+            self._drop(key)
+            raise ServerUnreachableError(
+                f"{parts.hostname} takes too long", expected=f"{self._settings.timeout:g} s"
+            )
+        if cut_off:
+            raise http.client.IncompleteRead(content or b"", answer.length)
         if content is None:
             self._drop(key)
             raise ServerUnreachableError(
@@ -206,10 +214,29 @@ class Http:
             connection.close()
 
 
-def _hang_up(connection: http.client.HTTPConnection) -> None:
-    """End what another thread waits for."""
-    with contextlib.suppress(OSError, AttributeError):
-        connection.sock.shutdown(socket.SHUT_RDWR)
+class _Watch:
+    """Ends what another thread waits for, after so many seconds in all.
+
+    Each read has a time limit of its own; but a server may send a byte now and then for ever.
+    """
+
+    def __init__(self, watched: socket.socket, seconds: float) -> None:
+        self._watched = watched
+        self._fired = False
+        self._timer = threading.Timer(seconds, self._fire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def stop(self) -> bool:
+        """Watch no more; gives whether it had come to an end."""
+        self._timer.cancel()
+        self._timer.join()
+        return self._fired
+
+    def _fire(self) -> None:
+        self._fired = True
+        with contextlib.suppress(OSError):
+            self._watched.shutdown(socket.SHUT_RDWR)
 
 
 def _unreachable(parts: SplitResult, error: Exception) -> ServerUnreachableError:

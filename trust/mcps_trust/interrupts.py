@@ -13,7 +13,9 @@ __all__ = ["die_by_interrupt", "raise_interrupt"]
 
 
 def die_by_interrupt() -> None:
-    """From here on SIGINT ends the process, without a word."""
+    """From here on SIGINT ends the process, without a word; unless it was to be ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        return
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -23,6 +25,8 @@ def raise_interrupt() -> None:
     Where it strikes inside a destructor nothing can be raised: Python prints a traceback and
     goes on. Here it goes on without one; whoever interrupts does so again.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        return
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.unraisablehook = _quietly
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mcps_trust.errors import StorageError
@@ -40,7 +40,8 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, durable: boo
                 os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise NotWritableError(f"cannot write {path}", found=error.strerror) from error
 
 

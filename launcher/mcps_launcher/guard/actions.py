@@ -13,7 +13,7 @@ __all__ = ["Action", "Audit", "ToClient", "ToServer"]
 
 @dataclass(frozen=True, slots=True)
 class ToServer:
-    """Send a line to the server; `held` is written only after its audit record."""
+    """Send a line to the server."""
 
     line: bytes
 

@@ -1,7 +1,7 @@
 """The relay: moves lines between host, guard and server with one thread and no waiting.
 
-Nothing is forwarded before its audit record has been written; where that fails, the session
-ends. A reader that is slow is not read past: beyond a bound, the other side has to wait.
+No call or read is forwarded before its audit record has been written, and what became of it is
+written once the answer has gone on; where that fails, the session ends. A reader that is slow is not read past: beyond a bound, the other side has to wait.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ def compile_closure(
     )  # fmt: skip
     process = back_end.spawn(plan, session)
     try:
+        process.started()
         os.close(process.stdin)
         data, words = _drain(process.stdout, process.stderr)
         if process.wait(10) != 0:

@@ -7,7 +7,7 @@ and by then it is the closure's own code that would say what is run.
 from __future__ import annotations
 
 import re
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import EntryPoint, PathDistribution
 from pathlib import Path
 
 from mcps_launcher.install.tree import BadPackageError
@@ -29,9 +29,17 @@ def find_function(tree: Path, package: str, name: str) -> str:
     wanted = normalise_name("pypi", package)
     own: list[EntryPoint] = []
     others: list[EntryPoint] = []
-    for distribution in distributions(path=[str(tree)]):
-        found = distribution.entry_points.select(group="console_scripts", name=name)
-        is_own = normalise_name("pypi", distribution.name or "") == wanted
+    for folder in sorted(tree.glob("*.dist-info")):
+        is_own = normalise_name("pypi", folder.name.partition("-")[0]) == wanted
+        try:
+            scripts = PathDistribution(folder).entry_points
+        except (ValueError, TypeError, KeyError) as error:
+            if is_own:
+                raise BadPackageError(
+                    f"{package}'s entry points cannot be read", found=str(error)[:200]
+                ) from error
+            continue  # what another package says and nobody can read, it does not say
+        found = scripts.select(group="console_scripts", name=name)
         (own if is_own else others).extend(found)
     candidates = own or others
     if not candidates:

@@ -168,6 +168,9 @@ class BwrapProcess:
         self._limits = limits
         self._lease = lease
 
+    def started(self) -> None:
+        """Nothing to wait for: `spawn` has seen it executed."""
+
     def self_test(self) -> SelfTest:
         """Read back what holds; see `Process.self_test`."""
         deadline = time.monotonic() + _START_TIMEOUT

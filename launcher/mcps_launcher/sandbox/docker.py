@@ -112,13 +112,15 @@ class Docker:
             body = container_options(plan, place, session, image)
             container = str(self._engine.call("POST", "/containers/create", body=body)["Id"])
             return DockerProcess(self._engine, container, plan, place)
-        except OSError as error:
+        except BaseException as error:
             with contextlib.suppress(EngineError):
                 if container:
                     remove(self._engine, container)
             shutil.rmtree(place, ignore_errors=True)
+            if not isinstance(error, OSError):
+                raise
             raise SandboxFailedError(
-                "the container could not be made and started", found=str(error)[:300]
+                "the container could not be made", found=str(error)[:300]
             ) from error
 
     def _reap(self) -> None:
@@ -249,13 +251,20 @@ class DockerProcess:
         self._failure: EngineError | None = None
         self._starter = _in_thread(self._start)
 
+    def started(self) -> None:
+        """Wait for the engine; see `Process.started`."""
+        self._starter.join(_START_TIMEOUT)
+        if self._failure is not None or self._starter.is_alive():
+            raise SandboxFailedError(
+                "the container was not started",
+                found=str(self._failure or "it takes too long")[:300],
+            ) from self._failure
+
     def self_test(self) -> SelfTest:
         """Read back what holds; see `Process.self_test`."""
+        self.started()
         deadline = time.monotonic() + _START_TIMEOUT
         try:
-            self._starter.join(_START_TIMEOUT)
-            if self._failure is not None:
-                raise self._failure
             state = self._engine.call("GET", f"/containers/{self._container}/json")["State"]
             init = int(state["Pid"])
             program = self._program_pid(init, deadline)

@@ -102,11 +102,11 @@ def remove_stale_groups(running: set[str]) -> None:
 
 
 def _make_v2(resources: Resources, name: str, groups: list[Path]) -> None:
-    relative = next(
-        line.partition("::")[2]
-        for line in Path("/proc/self/cgroup").read_text("ascii").split("\n")
-        if line.startswith("0::")
-    )
+    lines = Path("/proc/self/cgroup").read_text("ascii").split("\n")
+    relative = next((line.partition("::")[2] for line in lines if line.startswith("0::")), None)
+    if relative is None:
+        msg = "there is no hierarchy of version 2"
+        raise OSError(msg)
     parent = CGROUP_ROOT / relative.lstrip("/")
     available = (parent / "cgroup.subtree_control").read_text("ascii").split()
     if not {"memory", "pids", "cpu"} <= set(available):

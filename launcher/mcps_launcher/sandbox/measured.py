@@ -49,12 +49,16 @@ def measure(pid: int) -> tuple[Limit, ...]:
     groups: dict[str, str] = {}
     for line in (root / "cgroup").read_text("utf-8").splitlines():
         _, controllers, path = line.split(":", 2)
-        groups |= dict.fromkeys(controllers.split(","), path.lstrip("/"))
+        groups |= dict.fromkeys(controllers.split(","), path)
+    mounts = _mount_roots()
     found = []
     if "" in groups:
-        found.append(_version_2(_CGROUPS / groups[""]))
+        found.append(_version_2(_place(_CGROUPS, groups[""], mounts)))
     if {"memory", "pids", "cpu"} <= groups.keys():
-        found.append(_version_1(groups))
+        found.append(_version_1({
+            name: _place(_CGROUPS / name, groups[name], mounts)
+            for name in ("memory", "pids", "cpu")
+        }))  # fmt: skip
     limits = (root / "limits").read_text("ascii")
     found.append(Limit(means="rlimit", memory=_soft(limits, "Max data size"),
                        pids=_soft(limits, "Max processes")))  # fmt: skip
@@ -90,16 +94,29 @@ def _version_2(group: Path) -> Limit:
     )
 
 
-def _version_1(groups: dict[str, str]) -> Limit:
-    memory = _number(_text(_CGROUPS / "memory" / groups["memory"] / "memory.limit_in_bytes"))
-    cpu = _CGROUPS / "cpu" / groups["cpu"]
-    quota, period = _text(cpu / "cpu.cfs_quota_us"), _text(cpu / "cpu.cfs_period_us")
+def _version_1(groups: dict[str, Path]) -> Limit:
+    memory = _number(_text(groups["memory"] / "memory.limit_in_bytes"))
+    quota = _text(groups["cpu"] / "cpu.cfs_quota_us")
+    period = _text(groups["cpu"] / "cpu.cfs_period_us")
     return Limit(
         means="cgroup-v1",
         memory=None if memory is None or memory >= _NONE else memory,
-        pids=_number(_text(_CGROUPS / "pids" / groups["pids"] / "pids.max")),
+        pids=_number(_text(groups["pids"] / "pids.max")),
         cpus=int(quota) / int(period) if quota.isdigit() and period.isdigit() else None,
     )
+
+
+def _mount_roots() -> dict[str, str]:
+    """Mount point to the folder of its file system that is mounted there."""
+    lines = Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines()
+    return {parts[4]: parts[3] for parts in (line.split(" ") for line in lines)}
+
+
+def _place(point: Path, group: str, mounts: dict[str, str]) -> Path:
+    """Where a group stands: in a container only a part of the hierarchy may be mounted."""
+    root = mounts.get(str(point), "/").rstrip("/")
+    inside = group.removeprefix(root) if group.startswith(f"{root}/") else group
+    return point / inside.lstrip("/")
 
 
 def _text(path: Path) -> str:

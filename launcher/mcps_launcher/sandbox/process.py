@@ -52,6 +52,14 @@ class Process(Protocol):
     stdout: int
     stderr: int
 
+    def started(self) -> None:
+        """Wait until it runs.
+
+        Raises:
+            SandboxFailedError: it does not.
+        """
+        ...
+
     def self_test(self) -> SelfTest:
         """Read back what holds, and compare it with the plan.
 

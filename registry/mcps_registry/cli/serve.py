@@ -23,7 +23,7 @@ from mcps_registry.desk import Desk, open_desk
 from mcps_registry.sigstore.instance import open_instance
 from mcps_registry.sigstore.tokens import DevelopmentIssuer, TokenChecker
 from mcps_trust.command_line import emit, json_option, progress, read_passphrase
-from mcps_trust.errors import ConfigurationError, UnavailableError
+from mcps_trust.errors import ConfigurationError, InternalError, UnavailableError
 from mcps_trust.http_settings import HttpSettings
 
 __all__ = ["refresh", "serve"]
@@ -54,7 +54,13 @@ class BadCertificateFileError(ConfigurationError):
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8443, show_default=True, help="Port to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8443,
+    show_default=True,
+    help="Port to listen on.",
+)
 @click.option("--cert", type=click.Path(exists=True, dir_okay=False), help="TLS certificate (PEM).")
 @click.option("--key", type=click.Path(exists=True, dir_okay=False), help="TLS key (PEM).")
 @click.option("--with-sigstore", is_flag=True, help="Serve the embedded Sigstore too.")
@@ -102,7 +108,10 @@ def serve(
         application, ssl_certfile=cert, ssl_keyfile=key, log_level="warning",
         timeout_graceful_shutdown=3, server_header=False,
     )  # fmt: skip
-    uvicorn.Server(settings).run(sockets=[listening])
+    server = uvicorn.Server(settings)
+    server.run(sockets=[listening])
+    if not server.started:
+        raise InternalError("the HTTP server did not start")
 
 
 @click.command()
