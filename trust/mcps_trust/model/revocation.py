@@ -157,7 +157,10 @@ class Reinstatements:
         fields.version("version", 1)
         ids: dict[str, str] = {}
         for item in fields.objects("reinstated"):
-            ids[item.text("id", pattern=_ID)] = item.text("reason", longest=2000)
+            identity = item.text("id", pattern=_ID)
+            if identity in ids:
+                raise item.error("id", "each id once", identity)
+            ids[identity] = item.text("reason", longest=2000)
             item.done()
         fields.done()
         return cls(ids=ids)
