@@ -254,7 +254,7 @@ class Resolver:
     def _verify(self, bundle: bytes, targets: Targets) -> tuple[Proof, bytes]:
         self._refuse_development(targets)
         kept = self._evidence.proof(sha256(bundle))
-        if kept is not None and self._still_proved(kept, targets):
+        if kept and self._still_proved(kept, targets):
             return kept, parse_bundle(bundle).payload
         self._report("verifying the signature")
         from mcps_trust.bundle.verify import verify_bundle

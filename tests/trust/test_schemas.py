@@ -29,6 +29,12 @@ NAMES = sorted(
 )
 
 
+def errors(document: Any, name: str) -> list[str]:
+    """What a schema has to say against a document."""
+    validator = jsonschema.Draft202012Validator(schema(name))
+    return [error.message for error in validator.iter_errors(document)]
+
+
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "release-statement": ReleaseStatement.parse,
     "entry": Entry.parse,
@@ -74,19 +80,19 @@ def test_each_format_has_an_example_that_is_valid(name: str) -> None:
 def test_everything_published_is_as_its_schema_says(world: World) -> None:
     entry = world.serve("echo")
     get = world.desk.repository.target
-    jsonschema.validate(json.loads(entry.to_bytes()), schema("entry"))
+    assert errors(json.loads(entry.to_bytes()), "entry") == []
     payload, _ = envelope_payload(entry.approvals[0])
-    jsonschema.validate(json.loads(payload), schema("approval"))
+    assert errors(json.loads(payload), "approval") == []
     for path, name in (("trust/approvers.json", "approvers"), ("revoked/list.json", "revocations"),
                        ("teams/demo/allow-list.json", "allow-list"),
                        ("reinstated/list.json", "reinstatements")):  # fmt: skip
-        jsonschema.validate(json.loads(get(path) or b""), schema(name))
+        assert errors(json.loads(get(path) or b""), name) == []
     from mcps_trust.bundle.parse import parse_bundle
 
     bundle = parse_bundle(world.desk.blobs.get(entry.bundle_sha256))
-    jsonschema.validate(json.loads(bundle.payload), schema("release-statement"))
+    assert errors(json.loads(bundle.payload), "release-statement") == []
     host = world.host("schemas")
     host.talk("echo", call(1, "echo"))
     (session,) = (host.places.audit / "sessions").glob("*.jsonl")
     for line in session.read_text().splitlines():
-        jsonschema.validate(json.loads(line), schema("audit-record"))
+        assert errors(json.loads(line), "audit-record") == []
