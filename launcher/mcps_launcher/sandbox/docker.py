@@ -107,11 +107,9 @@ class Docker:
         place = make_private_directory(self._folder / "docker" / session)
         container = ""
         try:
-            image = self.build_image()
-            self._reap()
-            body = container_options(plan, place, session, image)
-            container = str(self._engine.call("POST", "/containers/create", body=body)["Id"])
-            return DockerProcess(self._engine, container, plan, place)
+            body = container_options(plan, place, session, image_name())
+            container = self._create(body)
+            process = DockerProcess(self._engine, container, plan, place)
         except BaseException as error:
             with contextlib.suppress(EngineError):
                 if container:
@@ -122,6 +120,19 @@ class Docker:
             raise SandboxFailedError(
                 "the container could not be made", found=str(error)[:300]
             ) from error
+        with contextlib.suppress(EngineError):
+            self._reap()  # meanwhile: the engine is busy starting it
+        return process
+
+    def _create(self, body: Mapping[str, Any]) -> str:
+        """Make a container, and first its image where there is none; gives its id."""
+        try:
+            return str(self._engine.call("POST", "/containers/create", body=body)["Id"])
+        except EngineError as error:
+            if error.status != 404:
+                raise
+        self.build_image()
+        return str(self._engine.call("POST", "/containers/create", body=body)["Id"])
 
     def _reap(self) -> None:
         """Remove containers whose launcher is gone, should its watcher have died with it."""

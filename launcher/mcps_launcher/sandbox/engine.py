@@ -99,10 +99,11 @@ class Engine:
             )
             head = b""
             while not head.endswith(b"\r\n\r\n") and len(head) < _MAX_HEAD:
-                byte = connection.recv(1)
-                if not byte:
+                seen = connection.recv(_MAX_HEAD, socket.MSG_PEEK)
+                if not seen:
                     break
-                head += byte
+                end = seen.find(b"\r\n\r\n")
+                head += connection.recv(len(seen) if end < 0 else end + 4)
             status = head.split(b" ", 2)[1:2]
             if status not in ([b"101"], [b"200"]):
                 raise EngineError("the engine does not attach: " + head[:200].decode("latin-1"))
