@@ -252,7 +252,8 @@ class Resolver:
     # the bundle ------------------------------------------------------------------------
 
     def _verify(self, bundle: bytes, targets: Targets) -> tuple[Proof, bytes]:
-        self._refuse_development(targets)
+        if b"DEVELOPMENT" in targets.trusted_root and not self._enrolment.development:
+            raise DevelopmentRegistryError("the registry was made for development")
         kept = self._evidence.proof(sha256(bundle))
         if kept and self._still_proved(kept, targets):
             return kept, parse_bundle(bundle).payload
@@ -272,10 +273,6 @@ class Resolver:
             and proof.predicate_type == PREDICATE_TYPE
             and proof.software == software_versions()
         )
-
-    def _refuse_development(self, targets: Targets) -> None:
-        if b"DEVELOPMENT" in targets.trusted_root and not self._enrolment.development:
-            raise DevelopmentRegistryError("the registry was made for development")
 
     def _blob(self, digest: Sha256, limit: int) -> bytes:
         place = make_private_directory(self._places.blobs) / digest
