@@ -78,7 +78,7 @@ def main() -> int:
 def publish(story: Story) -> None:
     """The probe by its author, two well-known servers endorsed by IT."""
     signing = ["--registry", story.url, "--registry-root",
-               str(story.registry / "public/metadata/1.root.json"),
+               str(story.root),
                "--cache", str(ROOT / ".tools" / "packages")]  # fmt: skip
     story.step("A publisher signs a server with Sigstore and submits it")
     token = identity(story, "author@example.org")
@@ -121,7 +121,7 @@ def publish(story: Story) -> None:
 def review(story: Story) -> None:
     """Review, narrow, approve."""
     story.step("Review: what does the clock ask for, and are its files what the index has?")
-    shown = story.run("mcps-registry", "review", "show", CLOCK, "-r", story.url)
+    shown = story.run("mcps-registry", "review", "show", CLOCK, *story.at_registry())
     asked = shown["permissions"]
     story.say(
         f"signed by {shown['signer']['subject']}; tools: "
@@ -138,7 +138,7 @@ def review(story: Story) -> None:
     story.fact(artifacts=shown["artifacts"], permissions=asked)
     require(not shown["artifacts"]["unmatched"], "every file of the clock is on the index")
     story.step("Alice approves, with her own key, and narrows what the probe may have")
-    approving = ["-r", story.url, "--keys", str(story.registry / "keys"), "--approver", "alice",
+    approving = [*story.at_registry(), "--keys", str(story.registry / "keys"), "--approver", "alice",
                  "--yes", "--passphrase-file", str(story.passphrase)]  # fmt: skip
     approved = {}
     for name in (CLOCK, EVERYTHING):
@@ -147,7 +147,7 @@ def review(story: Story) -> None:
         )
     grant = story.folder / "probe-grant.json"
     narrowed = story.run(
-        "mcps-registry", "review", "show", PROBE, "-r", story.url, "--no-index", show=False
+        "mcps-registry", "review", "show", PROBE, *story.at_registry(), "--no-index", show=False
     )["permissions"]
     narrowed["resources"]["memory"] = 128 * 1024 * 1024
     narrowed["environment"] = []
@@ -193,7 +193,7 @@ def review(story: Story) -> None:
 def allow(story: Story) -> None:
     """A team, its allow-list, a host."""
     story.step("Team demo gets keys of its own and allows three servers by short names")
-    keys = ["-r", story.url, "--keys", str(story.registry / "keys"), "--passphrase-file",
+    keys = [*story.at_registry(), "--keys", str(story.registry / "keys"), "--passphrase-file",
             str(story.passphrase)]  # fmt: skip
     story.run(
         "mcps-registry",
@@ -362,7 +362,7 @@ async def revoked_while_running(story: Story) -> dict[str, Any]:
     await asyncio.wait_for(process.stdout.readline(), 30)
     await asyncio.to_thread(
         story.run, "mcps-registry", "revoke", "package", "pkg:pypi/mcp-server-time@2026.10.19",
-        "-r", story.url, "--keys", str(story.registry / "keys"), "--reason", "demonstration",
+        *story.at_registry(), "--keys", str(story.registry / "keys"), "--reason", "demonstration",
         "--passphrase-file", str(story.passphrase),
     )  # fmt: skip
     began = time.monotonic()

@@ -38,7 +38,12 @@ class Story:
         self.url = f"http://127.0.0.1:{self.port}"
         self.home = folder / "host"
         self.registry = folder / "registry"
+        self.root = self.registry / "public/metadata/1.root.json"
         self.passphrase = folder / "passphrase.txt"
+
+    def at_registry(self) -> list[str]:
+        """Options of mcps-registry from a machine that is not the registry's."""
+        return ["-r", self.url, "--registry-root", str(self.root)]
 
     def step(self, title: str) -> None:
         """Begin a step."""

@@ -61,7 +61,7 @@ from mcps_trust.model.vetting import ToolRule
 from wheels import write_lock, write_wheel
 
 __all__ = ["AUTHOR", "ECHO_SERVER", "INITIALIZE", "NAMESPACE", "PASSPHRASE", "TEAM", "Host", "World",
-           "call", "free_port", "host", "make_world", "own_world", "remove", "request", "world"]  # fmt: skip
+           "call", "free_port", "host", "make_world", "open_world", "own_world", "remove", "request", "world"]  # fmt: skip
 
 PASSPHRASE = b"for tests"
 AUTHOR = "author@example.org"
@@ -251,18 +251,28 @@ class World:
 
 def make_world(folder: Path, **choices: Any) -> tuple[World, Callable[[], None]]:
     """A registry of its own; gives it and what ends it."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    place = RegistryFolder(folder / "registry")
+    url = f"http://127.0.0.1:{free_port()}"
     configuration = RegistryConfiguration(name="DEVELOPMENT test", url=url, development=True)
-    holders = ceremony.begin(
-        place, configuration, approvers=choices.get("approvers", ["alice"]),
+    ceremony.begin(
+        RegistryFolder(folder / "registry"), configuration,
+        approvers=choices.get("approvers", ["alice"]),
         approval_threshold=choices.get("threshold", 1), root_keys=2, root_threshold=1, bins=2,
         passphrase=lambda _holder: PASSPHRASE, now=datetime.now(UTC),
     )  # fmt: skip
-    keys = {purpose: find_key(place.keys, purpose).open(PASSPHRASE)
-            for holder in holders for purpose in holder.keys}  # fmt: skip
+    world, end = open_world(folder)
+    world.desk.allow_namespace(NAMESPACE, world.identity())
+    _make_team(world)
+    return world, end
+
+
+def open_world(folder: Path) -> tuple[World, Callable[[], None]]:
+    """Serve a registry that was made before, at its own address; gives it and what ends it."""
+    place = RegistryFolder(folder / "registry")
     desk = open_desk(place, lambda: PASSPHRASE)
+    configuration = desk.configuration
+    url = configuration.url
+    keys = {path.stem: find_key(path, path.stem).open(PASSPHRASE)
+            for path in place.keys.glob("*/*.json")}  # fmt: skip
     certs = {name: x509.load_pem_x509_certificate((place.sigstore / f"{name}.pem").read_bytes())
              for name in ("ca", "tsa-ca", "tsa")}  # fmt: skip
     instance = open_instance(place.sigstore, configuration.log_origin, keys, certs)
@@ -272,14 +282,13 @@ def make_world(folder: Path, **choices: Any) -> tuple[World, Callable[[], None]]
     tokens = TokenChecker({}, HttpSettings())
     tokens.add_local(issuer.issuer, issuer.keys())
     app = make_application(desk, sigstore_routes(instance, tokens, issuer))
+    port = int(url.rpartition(":")[2])
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
     world = World(folder=folder, url=url, desk=desk, keys=keys, issuer=issuer, instance=instance)
-    desk.allow_namespace(NAMESPACE, world.identity())
-    _make_team(world)
 
     def end() -> None:
         server.should_exit = True

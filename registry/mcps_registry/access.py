@@ -2,32 +2,47 @@
 
 `approve`, `team` and `revoke` read what is published, sign with a key that only their
 user has, and hand the signed result in. Where the registry is does not matter to them.
+
+A registry that is far away may be lying. What its targets say is verified from root metadata
+that the user holds; what is to be signed again must have been signed by the same key
+(`mcps_registry.own_target`); the rest is only shown, or checked by whoever receives it.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from tuf.api.metadata import Metadata, Targets
-
 from mcps_registry.configuration import RegistryFolder
 from mcps_registry.desk import Desk, open_desk
-from mcps_trust.errors import UnavailableError
+from mcps_trust.errors import McpsError, UnavailableError, UsageError
 from mcps_trust.http import Http
 from mcps_trust.http_settings import HttpSettings
+from mcps_trust.model import strict_json
 from mcps_trust.model.digest import Sha256, sha256
+from mcps_trust.model.fields import Fields
+from mcps_trust.model.identity import PublisherIdentity, SignerIdentity
 from mcps_trust.model.names import blob_path
 from mcps_trust.registry_answer import read_answer
+from mcps_trust.tuf.client import TargetMissingError, open_registry
 
-__all__ = ["Access", "LocalAccess", "RemoteAccess", "open_access"]
+__all__ = ["Access", "LocalAccess", "NoRootError", "RemoteAccess", "open_access"]
 
 _LIMIT = 256 * 1024 * 1024  # bytes
+
+
+class NoRootError(UsageError):
+    """What a far registry trusts cannot be verified without its root metadata."""
+
+    code = "no-registry-root"
+    advice = "give --registry-root FILE: root metadata that you have from somebody you trust"
 
 
 class Access(Protocol):
@@ -38,7 +53,11 @@ class Access(Protocol):
         ...
 
     def target(self, path: str) -> bytes | None:
-        """The present content of a target."""
+        """The present content of a target, verified."""
+        ...
+
+    def file(self, path: str, digest: Sha256) -> bytes:
+        """The content of a target that has that digest."""
         ...
 
     def submissions(self) -> list[dict[str, Any]]:
@@ -69,12 +88,22 @@ class LocalAccess:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self.role = desk.repository.role
-        self.target = desk.repository.target
         self.submissions = desk.submissions
         self.submission = desk.submission
         self.blob = desk.blobs.get
         self.accept_roles = desk.accept_roles
+
+    def role(self, role: str) -> bytes | None:
+        """The newest metadata of a role."""
+        return self._desk.repository.role(role)
+
+    def target(self, path: str) -> bytes | None:
+        """The present content of a target."""
+        return self._desk.repository.target(path)
+
+    def file(self, path: str, digest: Sha256) -> bytes:
+        """The content of a target that has that digest."""
+        return self._desk.repository.file(path, digest)
 
     def approve(self, entry: bytes, envelope: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         """Hand an approval in."""
@@ -82,62 +111,79 @@ class LocalAccess:
 
 
 class RemoteAccess:
-    """The registry at a URL."""
+    """The registry at a URL; `root` is root metadata from which its targets are verified."""
 
-    def __init__(self, url: str, http: Http) -> None:
+    def __init__(self, url: str, root: bytes | None, http: Http) -> None:
         self._url = url.rstrip("/")
+        self._root = root
         self._http = http
 
     def role(self, role: str) -> bytes | None:
-        """The newest metadata of a role, found by way of timestamp and snapshot."""
+        """The newest metadata of a role, found by way of timestamp and snapshot; not verified."""
         timestamp = self._metadata("timestamp.json")
         if timestamp is None or role == "timestamp":
             return timestamp
-        version = _meta(timestamp)["snapshot.json"]["version"]
-        snapshot = self._metadata(f"{version}.snapshot.json")
+        snapshot = self._metadata(f"{_version(timestamp, 'snapshot')}.snapshot.json")
         if snapshot is None or role == "snapshot":
             return snapshot
-        version = _meta(snapshot).get(f"{role}.json", {}).get("version")
+        version = _version(snapshot, role)
         return None if version is None else self._metadata(f"{version}.{role}.json")
 
     def target(self, path: str) -> bytes | None:
-        """The present content of a target."""
-        top = path.split("/")
-        role = {"trust": "targets", "teams": f"team-{top[1]}"}.get(top[0], top[0])
-        data = self.role(self._bin(path) if role == "servers" else role)
-        info = {} if data is None else json.loads(data)["signed"]["targets"].get(path, {})
-        digest = info.get("hashes", {}).get("sha256")
-        if digest is None:
-            return None
+        """The present content of a target, verified from the root on.
+
+        Raises:
+            NoRootError: there is no root to verify it from.
+            McpsError: the registry's metadata does not verify.
+        """
+        if self._root is None:
+            raise NoRootError("what this registry trusts cannot be verified", found=path)
+        with (
+            tempfile.TemporaryDirectory(prefix="mcps-registry-") as folder,
+            open_registry(Path(folder), self._url, self._root, self._http) as registry,
+        ):
+            registry.refresh()
+            try:
+                return registry.target(path)
+            except TargetMissingError:
+                return None
+
+    def file(self, path: str, digest: Sha256) -> bytes:
+        """The content of a target that has that digest.
+
+        Raises:
+            UnavailableError: the registry does not have it.
+        """
         folder, _, name = path.rpartition("/")
-        answer = self._http.get(f"{self._url}/targets/{folder}/{digest}.{name}", limit=_LIMIT)
-        return answer.body if answer.status == 200 and sha256(answer.body) == digest else None
+        return self._file(f"targets/{folder}/{digest}.{name}", digest)
 
     def submissions(self) -> list[dict[str, Any]]:
         """The queue."""
-        return list(self._call("GET", "/api/v1/submissions")["submissions"])
+        answer = Fields(self._call("GET", "/api/v1/submissions"), "the registry's answer")
+        return [_record(fields) for fields in answer.objects("submissions")]
 
     def submission(self, release: str) -> dict[str, Any]:
         """One of the queue."""
-        return self._call("GET", f"/api/v1/submissions/{quote(release)}")
+        answer = self._call("GET", f"/api/v1/submissions/{quote(release)}")
+        return _record(Fields(answer, "the registry's answer"))
 
     def blob(self, digest: Sha256) -> bytes:
         """A bundle, lock or artefact."""
-        answer = self._http.get(f"{self._url}/{blob_path(digest)}", limit=_LIMIT)
-        if answer.status != 200 or sha256(answer.body) != digest:
-            raise UnavailableError(
-                "the registry does not have a file that it names",
-                expected=digest,
-                found=f"status {answer.status}",
-            )
-        return answer.body
+        return self._file(blob_path(digest), digest)
 
     def approve(self, entry: bytes, envelope: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         """Hand an approval in."""
         del now  # the registry's own clock decides
-        return self._call(
+        answer = self._call(
             "POST", "/api/v1/approvals", {"entry": entry.decode(), "envelope": dict(envelope)}
         )
+        fields = Fields(answer, "the registry's answer")
+        for read, key in (
+            (fields.text, "path"), (fields.texts, "approvedBy"), (fields.integer, "threshold"),
+            (fields.boolean, "published"),
+        ):  # fmt: skip
+            read(key)
+        return answer
 
     def accept_roles(
         self, roles: Mapping[str, bytes], files: Mapping[str, bytes], now: datetime
@@ -150,14 +196,15 @@ class RemoteAccess:
         }
         self._call("POST", "/api/v1/roles", encoded)
 
-    def _bin(self, path: str) -> str:
-        catalog = self.role("catalog")
-        if catalog is None:
-            raise UnavailableError("this registry has no catalogue")
-        delegations = Metadata[Targets].from_bytes(catalog).signed.delegations
-        if delegations is None or delegations.succinct_roles is None:
-            raise UnavailableError("this registry's catalogue has no bins")
-        return delegations.succinct_roles.get_role_for_target(path)
+    def _file(self, path: str, digest: Sha256) -> bytes:
+        answer = self._http.get(f"{self._url}/{path}", limit=_LIMIT)
+        if answer.status != 200 or sha256(answer.body) != digest:
+            raise UnavailableError(
+                "the registry does not have a file that it names",
+                expected=digest,
+                found=f"status {answer.status}",
+            )
+        return answer.body
 
     def _metadata(self, name: str) -> bytes | None:
         answer = self._http.get(f"{self._url}/metadata/{name}", limit=_LIMIT)
@@ -172,22 +219,49 @@ class RemoteAccess:
         return read_answer(answer)
 
 
+@contextmanager
 def open_access(
-    where: str, passphrase: Callable[[], bytes], settings: HttpSettings | None = None
-) -> Access:
-    """The registry at a URL or in a folder.
+    where: str, root: bytes | None, passphrase: Callable[[], bytes]
+) -> Iterator[Access]:
+    """The registry at a URL or in a folder, for the length of a ``with`` block.
 
     Args:
         where: ``http(s)://…`` or a path.
+        root: root metadata to verify a registry at a URL from.
         passphrase: of the online keys, if it is a folder.
 
     Raises:
         NotARegistryError: the folder holds none.
     """
     if where.startswith(("http://", "https://")):
-        return RemoteAccess(where, Http(settings or HttpSettings()))
-    return LocalAccess(open_desk(RegistryFolder(Path(where)), passphrase))
+        with Http(HttpSettings()) as http:
+            yield RemoteAccess(where, root, http)
+    else:
+        yield LocalAccess(open_desk(RegistryFolder(Path(where)), passphrase))
 
 
-def _meta(data: bytes) -> dict[str, Any]:
-    return dict(json.loads(data)["signed"]["meta"])
+def _record(fields: Fields) -> dict[str, Any]:
+    """One submission of the queue, as the registry tells it.
+
+    Raises:
+        UntrustedDataError: it is none.
+    """
+    for key in ("server", "version", "origin", "state", "submitted"):
+        fields.text(key, longest=400)
+    fields.digest("release")
+    fields.digest("bundleSha256")
+    fields.integer("bundleSize", least=1)
+    PublisherIdentity.from_fields(fields.object("identity"))
+    SignerIdentity.from_fields(fields.object("signer"))
+    if not isinstance(fields.take("reason"), str):
+        raise fields.error("reason", "a text", None)
+    return dict(fields.document)
+
+
+def _version(data: bytes, role: str) -> int | None:
+    """The version of a role that a timestamp or snapshot names."""
+    try:
+        meta = strict_json.loads(data, limit=_LIMIT)["signed"]["meta"]
+        return int(meta[f"{role}.json"]["version"]) if f"{role}.json" in meta else None
+    except (KeyError, TypeError, ValueError, McpsError) as error:
+        raise UnavailableError("this does not answer as a registry", found=str(error)) from error

@@ -241,9 +241,10 @@ class Desk:
             ).scalars()
             complete = entry.with_approvals(tuple(rows))
         names = valid_approvers(complete, approvers)
-        published = len(set(names)) >= approvers.threshold
-        if published:
+        if len(set(names)) >= approvers.threshold and not self._is_published(path, digest):
             self.repository.put_entry(path, complete.to_bytes(), now)
+        published = self._is_published(path, digest)
+        if published:
             self._set_state(item["release"], "approved", path)
         published_bytes = self.repository.target(path)
         return ApprovalState(
@@ -253,6 +254,11 @@ class Desk:
             published=published,
             entry_sha256=None if published_bytes is None else sha256(published_bytes),
         )
+
+    def _is_published(self, path: str, digest: Sha256) -> bool:
+        """Whether this very entry is in the catalogue, by whose approval ever."""
+        data = self.repository.target(path)
+        return data is not None and Entry.parse(data).approved_digest == digest
 
     def accept_roles(
         self, roles: Mapping[str, bytes], files: Mapping[str, bytes], now: datetime

@@ -18,8 +18,15 @@ from typing import Any, TypeVar
 
 import click
 
-from mcps_trust.errors import ConfigurationError, InternalError, McpsError, UsageError
+from mcps_trust.errors import (
+    ConfigurationError,
+    InternalError,
+    McpsError,
+    StorageError,
+    UsageError,
+)
 from mcps_trust.interrupts import raise_interrupt
+from mcps_trust.printable import printable
 
 __all__ = ["emit", "json_option", "progress", "read_passphrase", "run"]
 
@@ -54,6 +61,9 @@ def run(command: click.Command, arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        failure = StorageError("a file cannot be read or written", found=str(error))
+        return _report(failure, as_json="--json" in words)
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback for users
         if "--debug" in words or os.environ.get("MCPS_DEBUG"):
             traceback.print_exc()
@@ -63,7 +73,10 @@ def run(command: click.Command, arguments: list[str] | None = None) -> int:
 
 def emit(as_json: bool, document: Mapping[str, Any], text: str) -> None:
     """Print a result: the document for machines, or the text for people."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else text)
+    if as_json:
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        click.echo(printable(text))
 
 
 @contextmanager

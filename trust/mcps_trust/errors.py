@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from mcps_trust.printable import printable
+
 __all__ = [
     "ConfigurationError",
     "InternalError",
@@ -68,7 +70,7 @@ class McpsError(Exception):
             lines.append(f"  found:    {self.found}")
         if self.remedy:
             lines.append(f"  to do:    {self.remedy}")
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
     def to_dict(self) -> dict[str, object]:
         """The error for machines: ``--json`` output, JSON-RPC ``data``, audit."""

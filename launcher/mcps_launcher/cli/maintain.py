@@ -19,6 +19,7 @@ from mcps_launcher.sandbox.limits import remove_stale_groups
 from mcps_trust.command_line import emit, json_option
 from mcps_trust.errors import McpsError, UsageError
 from mcps_trust.model.decision import LaunchDecision
+from mcps_trust.printable import printable
 
 __all__ = ["doctor", "gc", "logs", "ps"]
 
@@ -57,7 +58,7 @@ def logs(home: Home, name: str, lines: int, as_json: bool) -> None:
     if not files:
         raise UsageError(f"no session of {name!r} has written anything")
     text = files[-1].read_text("utf-8", "replace").splitlines()[-lines:]
-    safe = ["".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in text]
+    safe = [printable(line) for line in text]
     emit(as_json, {"session": files[-1].stem, "lines": safe}, "\n".join(safe))
 
 

@@ -9,13 +9,7 @@ from pathlib import Path
 import click
 
 from mcps_registry.access import Access
-from mcps_registry.cli.options import (
-    key_signer,
-    keys_option,
-    passphrase_option,
-    registry_access,
-    registry_option,
-)
+from mcps_registry.cli.options import Keys, signing_options
 from mcps_registry.configuration import RegistryFolder
 from mcps_registry.desk import open_desk
 from mcps_registry.review.draft import draft_entry
@@ -32,14 +26,14 @@ from mcps_trust.model.fields import Fields
 from mcps_trust.model.index import Index, Profile
 from mcps_trust.model.permissions import Permissions
 from mcps_trust.model.vetting import APPROVALS, CLASSES, TIERS, Tier, ToolRule
+from mcps_trust.printable import printable
 
 __all__ = ["approve", "reject"]
 
 
 @click.command()
 @click.argument("release", metavar="RELEASE|SERVER@VERSION")
-@registry_option
-@keys_option
+@signing_options
 @click.option("--approver", required=True, metavar="NAME", help="Whose key signs.")
 @click.option(
     "--profile",
@@ -89,12 +83,11 @@ __all__ = ["approve", "reject"]
     help="Also write the entry to this file, for the next approver.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before signing.")
-@passphrase_option
 @json_option
 def approve(
     release: str,
-    where: str,
-    keys: Path,
+    access: Access,
+    keys: Keys,
     approver: str,
     profile: Path | None,
     grant: Path | None,
@@ -110,7 +103,6 @@ def approve(
     draft: Path | None,
     save: Path | None,
     yes: bool,
-    passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
     """Approve a release: sign an entry that says what it may do.
@@ -118,11 +110,11 @@ def approve(
     \b
     Examples:
       mcps-registry approve io.example/clock@1.0.0 -r https://mcp.example.org \\
-          --keys ./approver-alice --approver alice --tool get_time=read:none --tier low
+          --registry-root 1.root.json --keys ./approver-alice --approver alice \\
+          --tool get_time=read:none --tier low
       mcps-registry approve io.example/clock@1.0.0 -r ./registry --keys ./keys \\
           --approver bob --profile index.json --yes
     """
-    access = registry_access(where, passphrase_file)
     examined = examine(access, release)
     now = datetime.now(UTC)
     if draft is not None:
@@ -141,11 +133,12 @@ def approve(
             notes=notes or (chosen.notes if chosen else ""), now=now,
         )  # fmt: skip
     if not yes:
-        click.echo(json.dumps(entry.to_dict(), indent=2, ensure_ascii=False), err=True)
+        text = json.dumps(entry.to_dict(), indent=2, ensure_ascii=False)
+        click.echo(printable(text), err=True)
         click.confirm(f"Sign this entry as {approver}?", abort=True, err=True)
     if save is not None:
         save.write_bytes(entry.to_bytes())
-    state = _sign(access, entry, keys, approver, comment, passphrase_file, now)
+    state = _sign(access, entry, keys, approver, comment, now)
     published = "published" if state["published"] else "not published yet"
     approved_by = ", ".join(map(str, state["approvedBy"]))  # type: ignore[call-overload]
     emit(
@@ -180,8 +173,8 @@ def reject(release: str, folder: Path, reason: str, as_json: bool) -> None:
 
 
 def _sign(
-    access: Access, entry: Entry, keys: Path, approver: str, comment: str,
-    passphrase_file: Path | None, now: datetime,
+    access: Access, entry: Entry, keys: Keys, approver: str, comment: str,
+    now: datetime,
 ) -> dict[str, object]:  # fmt: skip
     statement = ApprovalStatement(
         path=entry.path,
@@ -189,8 +182,8 @@ def _sign(
         time=now.replace(microsecond=0),
         comment=comment,
     )
-    signer = key_signer(keys, f"approver-{approver}", passphrase_file)
-    return access.approve(entry.to_bytes(), sign_approval(statement, signer), now)
+    envelope = sign_approval(statement, keys.signer(f"approver-{approver}"))
+    return access.approve(entry.to_bytes(), envelope, now)
 
 
 def _profile(path: Path | None, examined: Examined) -> Profile | None:

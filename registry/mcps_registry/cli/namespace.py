@@ -74,7 +74,12 @@ def allow(name: str, folder: Path, instance: str, issuer: str, subject: str, as_
 )
 @json_option
 def list_(folder: Path, as_json: bool) -> None:
-    """Show who may publish under which namespace."""
+    """Show who may publish under which namespace.
+
+    \b
+    Example:
+      mcps-registry namespace list -r ./registry
+    """
     found = open_desk(RegistryFolder(folder), bytes).namespaces()
     text = "\n".join(
         f"{name}  {i.subject}  (by {i.issuer}, instance {i.instance})"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from mcps_registry.cli.options import passphrase_option, registry_access, registry_option
+from mcps_registry.access import Access
+from mcps_registry.cli.options import registry_options
 from mcps_registry.review.examine import Examined, examine
 from mcps_registry.review.index_comparison import compare_with_index
 from mcps_trust.command_line import emit, json_option, progress
@@ -22,17 +22,16 @@ def review() -> None:
 
 
 @review.command("list")
-@registry_option
-@passphrase_option
+@registry_options
 @json_option
-def list_(where: str, passphrase_file: Path | None, as_json: bool) -> None:
+def list_(access: Access, as_json: bool) -> None:
     """Show what waits for review, and what became of the rest.
 
     \b
     Example:
       mcps-registry review list -r https://mcp.example.org
     """
-    items = registry_access(where, passphrase_file).submissions()
+    items = access.submissions()
     lines = [
         f"{item['release'][:12]}  {item['state']:<9} {item['server']}@{item['version']}  "
         f"{item['origin']} by {item['signer']['subject']}"
@@ -43,28 +42,27 @@ def list_(where: str, passphrase_file: Path | None, as_json: bool) -> None:
 
 @review.command("show")
 @click.argument("release", metavar="RELEASE|SERVER@VERSION")
-@registry_option
+@registry_options
 @click.option("--index-pypi", default="", help="Compare with this PyPI index.")
 @click.option("--index-npm", default="", help="Compare with this npm registry.")
 @click.option("--no-index", is_flag=True, help="Do not ask a package index now.")
-@passphrase_option
 @json_option
 def show(
     release: str,
-    where: str,
+    access: Access,
     index_pypi: str,
     index_npm: str,
     no_index: bool,
-    passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
     """Show one submission: who signed, what it asks for, its tools, its files.
 
     \b
     Example:
-      mcps-registry review show io.example/clock@1.0.0 -r https://mcp.example.org
+      mcps-registry review show io.example/clock@1.0.0 -r https://mcp.example.org \\
+          --registry-root 1.root.json
     """
-    examined = examine(registry_access(where, passphrase_file), release)
+    examined = examine(access, release)
     artifacts = None
     if not no_index:
         with progress("comparing every locked file with the package index"):

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
-from mcps_registry.cli.options import (
-    key_signer,
-    keys_option,
-    passphrase_option,
-    registry_access,
-    registry_option,
-)
-from mcps_registry.lanes.edit import next_version
+from mcps_registry.access import Access
+from mcps_registry.cli.options import Keys, signing_options
+from mcps_registry.own_target import change_target
 from mcps_trust.clock import parse_time
 from mcps_trust.command_line import emit, json_option
 from mcps_trust.errors import UsageError
@@ -28,8 +22,7 @@ __all__ = ["reinstate", "revoke"]
 @click.command()
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("match")
-@registry_option
-@keys_option
+@signing_options
 @click.option("--reason", required=True, help="Why; shown to whoever is refused.")
 @click.option(
     "--since",
@@ -37,16 +30,14 @@ __all__ = ["reinstate", "revoke"]
     metavar="TIME",
     help="For a signer: since when, such as 2026-11-21T09:30:00Z; else always.",
 )
-@passphrase_option
 @json_option
 def revoke(
     kind: str,
     match: str,
-    where: str,
-    keys: Path,
+    access: Access,
+    keys: Keys,
     reason: str,
     since: str,
-    passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
     """Take something back, within minutes, everywhere. Signed with an on-call key.
@@ -73,29 +64,26 @@ def revoke(
         except ValueError as error:
             raise UsageError("not a time", expected="2026-11-21T09:30:00Z", found=since) from error
     revocation = Revocation.from_fields(Fields(document, "revocation"))
-    access = registry_access(where, passphrase_file)
-    path = "revoked/list.json"
-    old = Revocations.parse(access.target(path) or b"")
-    data = Revocations(revocations=(*old.revocations, revocation)).to_bytes()
-    signer = key_signer(keys, "revoked", passphrase_file)
-    role = next_version("revoked", access.role("revoked"), [signer], now, files={path: data})
-    access.accept_roles({"revoked": role}, {path: data}, now)
+
+    def add(data: bytes) -> bytes:
+        old = Revocations.parse(data).revocations
+        return Revocations(revocations=(*old, revocation)).to_bytes()
+
+    signers = [keys.signer("revoked")]
+    change_target(access, "revoked/list.json", role="revoked", signers=signers, change=add, now=now)
     emit(as_json, revocation.to_dict(), f"revoked {kind} {match}\n  id {revocation.id}")
 
 
 @click.command()
 @click.argument("revocation", metavar="REVOCATION-ID")
-@registry_option
-@keys_option
+@signing_options
 @click.option("--reason", required=True, help="Why it holds no longer.")
-@passphrase_option
 @json_option
 def reinstate(
     revocation: str,
-    where: str,
-    keys: Path,
+    access: Access,
+    keys: Keys,
     reason: str,
-    passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
     """Take a revocation back. Signed with two keys, neither of which can revoke.
@@ -104,15 +92,16 @@ def reinstate(
     Example:
       mcps-registry reinstate 20261121-0a1b2c3d4e5f -r ./registry --keys ./keys --reason "mistake"
     """
-    access = registry_access(where, passphrase_file)
     known = Revocations.parse(access.target("revoked/list.json") or b"").revocations
     if revocation not in {item.id for item in known}:
         raise UsageError("there is no such revocation", found=revocation)
-    path = "reinstated/list.json"
-    now = datetime.now(UTC)
-    old = Reinstatements.parse(access.target(path) or b"")
-    data = Reinstatements(ids={**old.ids, revocation: reason}).to_bytes()
-    signers = [key_signer(keys, f"reinstated-{n}", passphrase_file) for n in (1, 2)]
-    role = next_version("reinstated", access.role("reinstated"), signers, now, files={path: data})
-    access.accept_roles({"reinstated": role}, {path: data}, now)
+
+    def add(data: bytes) -> bytes:
+        return Reinstatements(ids={**Reinstatements.parse(data).ids, revocation: reason}).to_bytes()
+
+    signers = [keys.signer(f"reinstated-{n}") for n in (1, 2)]
+    change_target(
+        access, "reinstated/list.json", role="reinstated", signers=signers, change=add,
+        now=datetime.now(UTC),
+    )  # fmt: skip
     emit(as_json, {"reinstated": revocation, "reason": reason}, f"reinstated {revocation}")

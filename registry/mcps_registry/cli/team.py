@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,16 +14,11 @@ from tuf.api.metadata import Metadata, Targets
 from mcps_registry.access import Access
 from mcps_registry.ceremony.holders import signer
 from mcps_registry.ceremony.key_file import KeyFile
-from mcps_registry.cli.options import (
-    key_signer,
-    keys_option,
-    passphrase_option,
-    registry_access,
-    registry_option,
-)
+from mcps_registry.cli.options import Keys, registry_options, signing_options
 from mcps_registry.lanes.edit import next_version
 from mcps_registry.lanes.roles import team_delegation, team_role
-from mcps_trust.command_line import emit, json_option, read_passphrase
+from mcps_registry.own_target import change_target
+from mcps_trust.command_line import emit, json_option
 from mcps_trust.errors import UsageError
 from mcps_trust.locked_file import make_private_directory
 from mcps_trust.model import strict_json
@@ -56,8 +53,7 @@ def team() -> None:
 
 @team.command()
 @click.argument("name", metavar="TEAM")
-@registry_option
-@keys_option
+@signing_options
 @click.option(
     "--new-keys",
     type=click.Path(path_type=Path, file_okay=False),
@@ -65,11 +61,8 @@ def team() -> None:
     metavar="DIR",
     help="Where the team's own key goes; give it to the team.",
 )
-@passphrase_option
 @json_option
-def create(
-    name: str, where: str, keys: Path, new_keys: Path, passphrase_file: Path | None, as_json: bool
-) -> None:
+def create(name: str, access: Access, keys: Keys, new_keys: Path, as_json: bool) -> None:
     """Make a team, with a key of its own. Signed with IT's key.
 
     \b
@@ -77,13 +70,12 @@ def create(
       mcps-registry team create demo -r ./registry --keys ./keys/it --new-keys ./keys/team-demo
     """
     team_id = parse_team(name)
-    access = registry_access(where, passphrase_file)
     now = datetime.now(UTC)
     role = team_role(team_id)
     if access.role(role) is not None:
         raise UsageError(f"there is already a team {name!r}")
-    it = key_signer(keys, "teams", passphrase_file)
-    secret = read_passphrase(passphrase_file, f"team {name} (new)")
+    it = keys.signer("teams")
+    secret = keys.passphrase(f"team {name} (new)")
     private = ed25519.Ed25519PrivateKey.generate()
     own = signer(private)
 
@@ -110,12 +102,15 @@ def create(
 
 
 @team.command("list")
-@registry_option
-@passphrase_option
+@registry_options
 @json_option
-def list_(where: str, passphrase_file: Path | None, as_json: bool) -> None:
-    """Show the teams and what each may start."""
-    access = registry_access(where, passphrase_file)
+def list_(access: Access, as_json: bool) -> None:
+    """Show the teams and what each may start.
+
+    \b
+    Example:
+      mcps-registry team list -r ./registry
+    """
     found: dict[str, dict[str, str]] = {}
     for name in _teams(access):
         allow_list = _allow_list(access, name)
@@ -136,18 +131,15 @@ def list_(where: str, passphrase_file: Path | None, as_json: bool) -> None:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A JSON file: what this team takes away from the grant.",
 )
-@registry_option
-@keys_option
-@passphrase_option
+@signing_options
 @json_option
 def allow(
     name: str,
     alias: str,
     entry: str,
     tighten: Path | None,
-    where: str,
-    keys: Path,
-    passphrase_file: Path | None,
+    access: Access,
+    keys: Keys,
     as_json: bool,
 ) -> None:
     """Let a team start an approved entry as ALIAS. Signed with the team's key.
@@ -155,9 +147,8 @@ def allow(
     \b
     Example:
       mcps-registry team allow demo clock io.example/clock@1.0.0 \\
-          -r https://mcp.example.org --keys ./team-demo
+          -r https://mcp.example.org --registry-root 1.root.json --keys ./team-demo
     """
-    access = registry_access(where, passphrase_file)
     path = _entry_path(access, entry)
     data = _entry(access, path)
     if data is None:
@@ -167,14 +158,12 @@ def allow(
         document = strict_json.loads(tighten.read_bytes())
         tightening = Tightening.from_fields(Fields(document, "tighten"))
     allowed = Allowed(entry=path, sha256=sha256(data), tighten=tightening)
-    old = _allow_list(access, parse_team(name))
-    new = AllowList(
-        team=old.team,
-        policy=old.policy,
-        platforms=old.platforms,
-        aliases={**old.aliases, parse_alias(alias): allowed},
-    )
-    _publish(access, new, keys, passphrase_file)
+    as_alias = parse_alias(alias)
+
+    def add(old: AllowList) -> AllowList:
+        return replace(old, aliases={**old.aliases, as_alias: allowed})
+
+    _change(access, name, add, keys)
     emit(
         as_json,
         {"team": name, "alias": alias, **allowed.to_dict()},
@@ -185,38 +174,38 @@ def allow(
 @team.command()
 @click.argument("name", metavar="TEAM")
 @click.argument("alias")
-@registry_option
-@keys_option
-@passphrase_option
+@signing_options
 @json_option
-def deny(
-    name: str, alias: str, where: str, keys: Path, passphrase_file: Path | None, as_json: bool
-) -> None:
+def deny(name: str, alias: str, access: Access, keys: Keys, as_json: bool) -> None:
     """Take ALIAS off a team's allow-list. Signed with the team's key.
 
     \b
     Example:
       mcps-registry team deny demo clock -r https://mcp.example.org --keys ./team-demo
     """
-    access = registry_access(where, passphrase_file)
-    old = _allow_list(access, parse_team(name))
-    if alias not in old.aliases:
-        raise UsageError(f"team {name} has no alias {alias!r}")
-    aliases = {key: value for key, value in old.aliases.items() if key != alias}
-    new = AllowList(team=old.team, policy=old.policy, platforms=old.platforms, aliases=aliases)
-    _publish(access, new, keys, passphrase_file)
+
+    def take_off(old: AllowList) -> AllowList:
+        if alias not in old.aliases:
+            raise UsageError(f"team {name} has no alias {alias!r}")
+        aliases = {key: value for key, value in old.aliases.items() if key != alias}
+        return replace(old, aliases=aliases)
+
+    _change(access, name, take_off, keys)
     emit(as_json, {"team": name, "denied": alias}, f"team {name} may no longer start {alias}")
 
 
-def _publish(
-    access: Access, allow_list: AllowList, keys: Path, passphrase_file: Path | None
-) -> None:
-    role = team_role(allow_list.team)
-    now = datetime.now(UTC)
-    path, data = allow_list_path(allow_list.team), allow_list.to_bytes()
-    own = key_signer(keys, role, passphrase_file)
-    signed = next_version(role, access.role(role), [own], now, files={path: data})
-    access.accept_roles({role: signed}, {path: data}, now)
+def _change(
+    access: Access, name: str, change: Callable[[AllowList], AllowList], keys: Keys,
+) -> None:  # fmt: skip
+    team_id = parse_team(name)
+    role = team_role(team_id)
+    if access.role(role) is None:
+        raise NoSuchTeamError(f"the registry knows no team {name!r}")
+    change_target(
+        access, allow_list_path(team_id), role=role,
+        signers=[keys.signer(role)],
+        change=lambda data: change(AllowList.parse(data)).to_bytes(), now=datetime.now(UTC),
+    )  # fmt: skip
 
 
 def _allow_list(access: Access, name: TeamId) -> AllowList:

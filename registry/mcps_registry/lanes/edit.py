@@ -9,12 +9,13 @@ from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import Key, Signer
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, TargetFile, Targets
+from tuf.api.serialization import DeserializationError
 from tuf.api.serialization.json import JSONSerializer
 
 from mcps_registry.lanes.roles import expiry
 from mcps_trust.errors import UntrustedDataError
 
-__all__ = ["NotSignedByThisKeyError", "next_version"]
+__all__ = ["NotSignedByThisKeyError", "next_version", "read_role"]
 
 
 class NotSignedByThisKeyError(UntrustedDataError):
@@ -49,7 +50,7 @@ def next_version(
     if current is None:
         signed = Targets(version=1)
     else:
-        signed = _read(role, current, signers[0].public_key)
+        signed = read_role(role, current, signers[0].public_key)
         signed.version += 1
     signed.expires = expiry(role, now)
     for path, data in (files or {}).items():
@@ -62,12 +63,21 @@ def next_version(
     return metadata.to_bytes(JSONSerializer(compact=True))
 
 
-def _read(role: str, data: bytes, key: Key) -> Targets:
+def read_role(role: str, data: bytes, key: Key) -> Targets:
+    """The content of a targets role that was signed with `key`.
+
+    Raises:
+        NotSignedByThisKeyError: it was not, or is no targets role.
+    """
     try:
         metadata = Metadata[Targets].from_bytes(data)
         key.verify_signature(metadata.signatures[key.keyid], metadata.signed_bytes)
-    except (RepositoryError, KeyError, VerificationError) as error:
+    except (RepositoryError, DeserializationError, KeyError, VerificationError) as error:
         raise NotSignedByThisKeyError(
             f"the present {role} is not signed with this key", found=str(error)
         ) from error
+    if not isinstance(metadata.signed, Targets):
+        raise NotSignedByThisKeyError(
+            f"the present {role} is metadata of another kind", found=metadata.signed.type
+        )
     return metadata.signed

@@ -36,7 +36,7 @@ from mcps_registry.store.database import reading, tables, writing
 from mcps_trust.clock import format_time
 from mcps_trust.errors import NotPermittedError, UntrustedDataError
 from mcps_trust.locked_file import exclusive, make_private_directory, write_atomically
-from mcps_trust.model.digest import sha256
+from mcps_trust.model.digest import Sha256, sha256
 from mcps_trust.model.names import parse_segment
 
 __all__ = ["ISSUED_FIELD", "Repository", "RoleRefusedError", "VersionConflictError"]
@@ -109,13 +109,22 @@ class Repository:
     def target(self, path: str) -> bytes | None:
         """The present content of a target."""
         info = self._target_info(path)
-        if info is None:
-            return None
+        return None if info is None else self.file(path, Sha256(info.hashes["sha256"]))
+
+    def file(self, path: str, digest: Sha256) -> bytes:
+        """The content of a target that has that digest.
+
+        Raises:
+            RoleRefusedError: there is none.
+        """
         query = sa.select(tables.files.c.data).where(
-            tables.files.c.path == path, tables.files.c.sha256 == info.hashes["sha256"]
+            tables.files.c.path == path, tables.files.c.sha256 == digest
         )
         with reading(self._engine) as connection:
-            return connection.execute(query).scalar()
+            data: bytes | None = connection.execute(query).scalar()
+        if data is None:
+            raise RoleRefusedError(f"the registry does not have {path}", expected=digest)
+        return data
 
     def targets(self, role: str) -> Targets:
         """The newest content of a targets role.

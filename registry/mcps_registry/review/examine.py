@@ -36,9 +36,13 @@ class Examined:
 
 
 def examine(access: Access, release: str) -> Examined:
-    """Fetch a submission and verify it again, trusting the registry with nothing but bytes.
+    """Fetch a submission and verify it again, on this machine.
+
+    The trusted root is verified from the root metadata that the approver holds, the bundle
+    from that; a registry that lies can only have it fail.
 
     Raises:
+        NoRootError: the registry is at a URL, and no root metadata was given.
         NoSuchSubmissionError, UnavailableError: it is not there.
         SubmissionMismatchError: the queue's record differs from what was signed.
         UntrustedDataError: bundle or locks are not valid.

@@ -1,0 +1,63 @@
+"""Change a target that one's own key signs, where the registry may be lying.
+
+A registry's host that was taken over could show a false content and have it signed with the
+next change. So the present content is taken from metadata that this very key has signed, and
+from nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from securesystemslib.signer import Signer
+from tuf.api.exceptions import LengthOrHashMismatchError
+
+from mcps_registry.access import Access
+from mcps_registry.lanes.edit import NotSignedByThisKeyError, next_version, read_role
+from mcps_trust.errors import UnavailableError
+from mcps_trust.model.digest import Sha256
+
+__all__ = ["change_target"]
+
+
+def change_target(
+    access: Access,
+    path: str,
+    *,
+    role: str,
+    signers: Sequence[Signer],
+    change: Callable[[bytes], bytes],
+    now: datetime,
+) -> None:
+    """Replace a target by what `change` makes of it, and publish the role anew.
+
+    Args:
+        access: the registry.
+        path: the target; `role` names it already.
+        role: the role that signs it.
+        signers: who signs; the first must have signed the present version.
+        change: from the present content to the new one.
+        now: when.
+
+    Raises:
+        NotSignedByThisKeyError: the present version was not signed so, or does not name `path`.
+        UnavailableError: the registry does not have the role or the content.
+        McpsError: the registry refuses the new version.
+    """
+    data = access.role(role)
+    if data is None:
+        raise UnavailableError(f"the registry does not have the role {role}")
+    present = read_role(role, data, signers[0].public_key).targets.get(path)
+    if present is None:
+        raise NotSignedByThisKeyError(f"the present {role} does not name {path}")
+    content = access.file(path, Sha256(present.hashes.get("sha256", "")))
+    try:
+        present.verify_length_and_hashes(content)
+    except LengthOrHashMismatchError as error:
+        raise NotSignedByThisKeyError(
+            f"this is not the {path} that was signed", found=str(error)
+        ) from error
+    new = change(content)
+    signed = next_version(role, data, signers, now, files={path: new})
+    access.accept_roles({role: signed}, {path: new}, now)
