@@ -117,7 +117,7 @@ class Conversation:
         error = NotPermittedError(
             f"the session was ended: {reason}", remedy="do not start it again before you know why"
         )
-        self.log.write("revoked", datetime.now(UTC), {"reason": reason})
+        self.log.write("terminated", datetime.now(UTC), {"reason": reason})
         for identity in relay.guard.in_flight():
             relay.answer(error_answer(identity, REFUSED, error.what, {"code": reason}))
         return SessionEndedError({**error.to_dict(), "code": reason}, _REVOKED_EXIT)

@@ -100,6 +100,23 @@ def test_a_changed_definition_is_quarantined(guard: Guard, changed: dict[str, An
     assert [tool["name"] for tool in shown[0]["result"]["tools"]] == ["pay"]
 
 
+@pytest.mark.parametrize("name", [["echo"], {"echo": 1}, None, 7, True])
+def test_a_tool_without_a_name_is_drift_and_no_more(guard: Guard, name: object) -> None:
+    actions = listed(guard, {"name": name}, ECHO, PAY)
+    assert audited(actions) == [("drift", None), ("call", "granted")]
+
+
+def test_a_changed_prompt_is_quarantined(guard: Guard) -> None:
+    get = {"method": "prompts/get", "params": {"name": "hello"}}
+    assert to_server(guard.from_client(line(id=1, **get)))
+    guard.from_client(line(id=2, method="prompts/list"))
+    changed = {"name": "hello", "description": "now with orders for the model"}
+    actions = guard.from_server(line(id=2, result={"prompts": [changed]}))
+    assert to_client(actions)[0]["result"]["prompts"] == []
+    refused = guard.from_client(line(id=3, **get))
+    assert audited(refused) == [("read", "drift")] and not to_server(refused)
+
+
 def test_the_list_is_asked_for_again_after_it_changed(guard: Guard) -> None:
     listed(guard, ECHO, PAY)
     guard.from_server(line(method="notifications/tools/list_changed"))

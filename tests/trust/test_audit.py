@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mcps_trust.audit.record import KeyedDigest, shape
+from mcps_trust.audit.record import KeyedDigest, line_digest, shape
 from mcps_trust.audit.sink import AuditDirectory
 from mcps_trust.audit.verify import verify_audit
 from mcps_trust.errors import McpsError
@@ -136,3 +136,28 @@ def test_parameters_are_recorded_by_shape_and_keyed_digest() -> None:
     assert keyed.of(canonical(value)) == keyed.of(canonical(dict(reversed(value.items()))))
     assert keyed.of(canonical(value)) != KeyedDigest(b"l").of(canonical(value))
     assert keyed.of(b"{}") == hmac.digest(b"k", b"{}", "sha256").hex()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"first": 7}, {"first": "a" * 64, "session": 7}, {"first": "a" * 64, "event": None}],
+)
+def test_a_host_chain_that_holds_together_and_says_nothing_is_broken(
+    directory: AuditDirectory, body: dict[str, object]
+) -> None:
+    lines = directory.host.read_bytes().splitlines(keepends=True)
+    last = json.loads(lines[-1])
+    strange = {"schema": 1, "seq": last["seq"] + 1, "prev": line_digest(lines[-1]),
+               "session": "one", **body}  # fmt: skip
+    directory.host.write_bytes(b"".join(lines) + json.dumps(strange).encode() + b"\n")
+    with pytest.raises(McpsError) as caught:
+        verify_audit(directory)
+    assert caught.value.code == "audit-broken"
+
+
+def test_a_session_that_the_host_closed_and_nobody_has_is_missing(
+    directory: AuditDirectory,
+) -> None:
+    directory.enter("host-session-close", NOW, "ghost", {"last": "a" * 64, "records": 4})
+    assert states(directory)["ghost"] == "missing"
+    assert states(directory)["one"] == "whole"

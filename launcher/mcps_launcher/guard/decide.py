@@ -69,7 +69,7 @@ class Guard:
     _own: dict[str, tuple[Era, list[dict[str, Any]]]] = field(default_factory=dict)
     _own_count: int = 0
     _listed: set[Era] = field(default_factory=set)
-    _drifted: set[str] = field(default_factory=set)
+    _drifted: dict[str, set[str]] = field(default_factory=dict)
     _held: list[Message] = field(default_factory=list)
     _version: str = ""
     _pages: int = 0
@@ -129,9 +129,9 @@ class Guard:
                 Audit("read", refused),
                 ToClient(error_answer(identity, REFUSED, text, {"code": "not-canonical"})),
             ]
-        if message.method == "prompts/get" and not self.pins.knows_prompt(era, name):
+        if message.method == "prompts/get" and not self._holds_prompt(era, name):
             refused = {**body, "decision": "refused", "reason": "drift"}
-            text = "this prompt was not vetted"
+            text = "this prompt is not one that was vetted: it is quarantined"
             return [
                 Audit("read", refused, message.params, form),
                 ToClient(error_answer(identity, REFUSED, text, {"code": "drift"})),
@@ -141,6 +141,10 @@ class Guard:
             Audit("read", {**body, "decision": "allowed"}, message.params, form),
             ToServer(message.line),
         ]
+
+    def _holds_prompt(self, era: Era, name: object) -> bool:
+        """Whether a prompt was vetted, and no list has shown another since."""
+        return self.pins.knows_prompt(era, name) and name not in self._drifted.get("prompts", ())
 
     def _client_notification(self, message: Message) -> list[Action]:
         if not message.method.startswith("notifications/"):
@@ -196,7 +200,7 @@ class Guard:
         tool = name if isinstance(name, str) else ""
         rule = self.pins.tools.get(tool) if self.pins.is_granted(tool) else None
         refusal = refusal_of(rule)
-        if refusal is None and tool in self._drifted:
+        if refusal is None and tool in self._drifted.get("tools", ()):
             refusal = "drift", "this tool is not the one that was vetted: it is quarantined"
         body = {
             "tool": tool[:200],
@@ -333,15 +337,15 @@ class Guard:
     ) -> tuple[list[Any], list[Action]]:
         shown: list[Any] = []
         actions: list[Action] = []
+        drifted = self._drifted.setdefault(kind, set())
         for item in items:
             name = item.get(name_key) if isinstance(item, dict) else None
             verdict = self.pins.judge(kind, era, name, item)
             if verdict.shown:
                 shown.append(item)
-            elif verdict.reason == "drift" and str(name) not in self._drifted:
+            elif verdict.reason == "drift" and str(name) not in drifted:
                 actions.append(Audit("drift", {"kind": kind, "name": str(name)[:200]}))
-            if kind == "tools" and verdict.reason == "drift":
-                self._drifted.add(str(name))
+                drifted.add(str(name))
         return shown, actions
 
     def _own_answer(self, identity: str, message: Message) -> list[Action]:
@@ -357,8 +361,10 @@ class Guard:
         unfinished = isinstance(cursor, str) or not isinstance(page, list)
         self._pages = 0
         _, actions = self._judge("tools", "name", era, found)
-        listed = {tool.get("name") for tool in found if isinstance(tool, dict)}
-        self._drifted |= {name for name in self.pins.tools if unfinished and name not in listed}
+        names = [tool.get("name") for tool in found if isinstance(tool, dict)]
+        listed = {name for name in names if isinstance(name, str)}
+        if unfinished:
+            self._drifted["tools"] |= self.pins.tools.keys() - listed
         self._listed.add(era)
         self._held = [call for call in self._held if era_of(call) != era]
         return [*actions, *(action for call in held for action in self._decide_call(call, era))]

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import os
 import pwd
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
+
+from packaging.utils import parse_wheel_filename
 
 from mcps_trust.errors import McpsError, UnavailableError
 from mcps_trust.http import Http
@@ -30,13 +33,20 @@ from mcps_trust.model.package_lock import LockedTarball
 from mcps_trust.model.pylock import LockedWheel
 from mcps_trust.npm_settings import configured_registry
 
-__all__ = ["FetchSettings", "PackageUnavailableError", "fetch_tarballs", "fetch_wheels"]
+__all__ = [
+    "FetchSettings",
+    "PackageUnavailableError",
+    "fetch_tarballs",
+    "fetch_wheels",
+    "pip_target",
+]
 
 T = TypeVar("T")
 
 MAX_PACKAGE = 512 * 1024 * 1024  # bytes
 _PARALLEL = 8
 _PIP_TIMEOUT = 300  # seconds
+_CPYTHON = re.compile(r"cp([0-9])([0-9]+)")
 
 
 class PackageUnavailableError(UnavailableError):
@@ -144,26 +154,45 @@ def _from_pip(wheels: Sequence[LockedWheel], settings: FetchSettings) -> None:
             sys.executable, "-I", "-m", "pip", "download", "--quiet", "--no-deps",
             "--disable-pip-version-check", "--no-input", "--only-binary", ":all:",
             "--require-hashes", "--no-cache-dir", "--dest", folder,
-            "--requirement", str(requirements),
+            *pip_target(wheels), "--requirement", str(requirements),
         ]  # fmt: skip
         home = pwd.getpwuid(os.geteuid()).pw_dir
-        done = subprocess.run(
-            command,
-            env={"HOME": home, "PATH": "/usr/bin:/bin"},
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=_PIP_TIMEOUT,
-            check=False,
-        )
+        try:
+            words = subprocess.run(
+                command, env={"HOME": home, "PATH": "/usr/bin:/bin"}, cwd=folder,
+                capture_output=True, text=True, timeout=_PIP_TIMEOUT, check=False,
+            ).stderr.strip()  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            words = str(error)
         for wheel in wheels:
             place = Path(folder) / wheel.filename
             if not _is(place, wheel.sha256):
                 raise PackageUnavailableError(
                     f"{wheel.filename} cannot be had", expected=f"sha256 {wheel.sha256}",
-                    found=done.stderr.strip()[-300:] or "pip fetched something else",
+                    found=words[-300:] or "pip fetched something else",
                 )  # fmt: skip
             os.replace(place, settings.cache / wheel.sha256)
+
+
+def pip_target(wheels: Sequence[LockedWheel]) -> list[str]:
+    """Options that have pip take these files, whatever interpreter it runs on itself.
+
+    The closure's runtime may be another one. Of the runtime all that matters here is what
+    the names of its wheels say; whether they fit it, the lock has decided.
+    """
+    options = ["--ignore-requires-python"]
+    tags = [tag for wheel in wheels for tag in parse_wheel_filename(wheel.filename)[3]]
+    versions = [match for tag in tags if (match := _CPYTHON.fullmatch(tag.interpreter))]
+    if not versions:
+        return options
+    # The stable ABI of a version serves every later one, so the latest takes them all.
+    major, minor = max((int(match[1]), int(match[2])) for match in versions)
+    options += ["--implementation", "cp", "--python-version", f"{major}.{minor}"]
+    for abi in sorted({tag.abi for tag in tags}):
+        options += ["--abi", abi]
+    for platform in sorted({tag.platform for tag in tags} - {"any"}):
+        options += ["--platform", platform]
+    return options
 
 
 def _from_npm(tarball: LockedTarball, base: str, settings: FetchSettings, http: Http) -> None:

@@ -105,14 +105,15 @@ def _run_uv(wanted: Sequence[tuple[str, str]], index: str) -> set[tuple[str, str
             str(requirements), "--output-file", str(output),
         ]  # fmt: skip
         home = pwd.getpwuid(os.getuid()).pw_dir
-        done = subprocess.run(
-            command,
-            env={"HOME": home, "PATH": "/usr/bin:/bin"},
-            capture_output=True,
-            text=True,
-            timeout=_UV_TIMEOUT,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                command, env={"HOME": home, "PATH": "/usr/bin:/bin"}, capture_output=True,
+                text=True, timeout=_UV_TIMEOUT, check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise IndexUnavailableError(
+                "the package index cannot be asked", found=str(error)[:300]
+            ) from error
         if done.returncode != 0:
             if "fetch" in done.stderr or "connect" in done.stderr.lower():
                 raise IndexUnavailableError(

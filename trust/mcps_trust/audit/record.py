@@ -35,7 +35,7 @@ Event = Literal[
     "read-outcome",
     "drift",
     "message-refused",
-    "revoked",
+    "terminated",
     "host-session-open",
     "host-session-close",
 ]

@@ -41,17 +41,15 @@ def verify_audit(directory: AuditDirectory) -> tuple[SessionState, ...]:
     opened: dict[str, str] = {}
     closed: dict[str, str] = {}
     for record in host.records if host else ():
-        ends = opened if record["event"] == "host-session-open" else closed
-        digest = record.get("first") or record.get("last")
-        if record["session"] in ends or not isinstance(digest, str):
-            raise AuditBrokenError(
-                "host.jsonl enters a session twice", found=str(record["session"])
-            )
-        ends[str(record["session"])] = digest
+        ends = opened if record.get("event") == "host-session-open" else closed
+        session, digest = record.get("session"), record.get("first") or record.get("last")
+        if not isinstance(session, str) or not isinstance(digest, str) or session in ends:
+            raise AuditBrokenError("host.jsonl enters a session twice", found=str(session)[:100])
+        ends[session] = digest
     found = {path.stem for path in directory.sessions.glob("*.jsonl")}
     return tuple(
         _session(directory, session, opened, closed, present=session in found)
-        for session in sorted(opened.keys() | found)
+        for session in sorted(opened.keys() | closed.keys() | found)
     )
 
 

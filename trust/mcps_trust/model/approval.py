@@ -32,6 +32,11 @@ __all__ = [
 
 APPROVAL_PREDICATE_TYPE = "urn:mcps:approval:v1"
 _KEY_ID = re.compile(r"[0-9a-f]{64}")
+_ED25519 = re.compile(r"[0-9a-f]{64}")
+_BEGIN, _END = "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----"
+_PEM = re.compile(rf"{_BEGIN}\n(?:[A-Za-z0-9+/=]{{1,64}}\n){{1,4}}{_END}\n")
+# Bytes of a SubjectPublicKeyInfo with an uncompressed point (RFC 5480 §2).
+_EC_SPKI_BYTES = {"ecdsa-sha2-nistp256": 91, "ecdsa-sha2-nistp384": 120}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,14 +70,12 @@ class Approvers:
             if not _KEY_ID.fullmatch(key_id):
                 raise fields.error("keys", "ids of 64 hexadecimal digits", key_id)
             key = item.object("key")
-            key.choice("keytype", ("ed25519", "ecdsa"))
-            key.choice("scheme", ("ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384"))
-            key.object("keyval").text("public")
+            _check_key(key)
             found.append(
                 Approver(name=item.text("name", longest=200), key_id=key_id, key=dict(key.document))
             )
             item.done()
-        values = {str(approver.key["keyval"]) for approver in found}
+        values = {str(approver.key["keyval"]["public"]) for approver in found}
         if len(values) != len(found):
             raise fields.error("keys", "each key value once", [a.name for a in found])
         threshold = fields.integer("threshold", least=1, most=max(1, len(found)))
@@ -138,6 +141,35 @@ class ApprovalStatement:
                 },
             }
         )
+
+
+def _check_key(fields: Fields) -> None:
+    """Let pass a TUF key object in the one spelling that it has.
+
+    A key that could be spelled in two ways could stand under two ids, and count twice.
+
+    Raises:
+        FieldError: it is of no kind that is known, or spelled otherwise.
+    """
+    kind = fields.choice("keytype", ("ed25519", "ecdsa"))
+    schemes = ("ed25519",) if kind == "ed25519" else tuple(_EC_SPKI_BYTES)
+    scheme = fields.choice("scheme", schemes)
+    value = fields.object("keyval")
+    if kind == "ed25519":
+        value.text("public", pattern=_ED25519)
+    else:
+        text = value.text("public", pattern=_PEM)
+        try:
+            der = base64.b64decode("".join(text.split("\n")[1:-2]), validate=True)
+        except binascii.Error as error:
+            raise value.error("public", "PEM", text) from error
+        body = base64.encodebytes(der).replace(b"\n", b"").decode()
+        lines = "".join(f"{body[at : at + 64]}\n" for at in range(0, len(body), 64))
+        # A point that is not compressed; the compressed one would be a second spelling.
+        if len(der) != _EC_SPKI_BYTES[scheme] or text != f"{_BEGIN}\n{lines}{_END}\n":
+            raise value.error("public", "an uncompressed point, as OpenSSL writes it", text)
+    value.done()
+    fields.done()
 
 
 def envelope_payload(envelope: Mapping[str, Any]) -> tuple[bytes, str]:
