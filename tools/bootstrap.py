@@ -32,6 +32,8 @@ PACKAGES = {
     },
     "test": {
         "docker.io": ("/usr/sbin/dockerd", "the second sandbox back end"),
+        "systemd": ("/usr/lib/systemd/systemd", "limits of an ordinary user's sessions"),
+        "dbus-user-session": ("/usr/lib/systemd/user/dbus.service", "the way to ask it"),
     },
 }
 

@@ -23,6 +23,8 @@ def main() -> int:
         left_out.append("bwrap")
     if not (ROOT / ".tools" / "interop" / ".made-from").exists():
         left_out.append("node")
+    if os.geteuid() != 0 or not Path("/usr/lib/systemd/user/dbus.service").exists():
+        left_out.append("systemd")
     if not answers():
         engine = start_engine()
         if engine is None:

@@ -4,67 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import sys
-import sysconfig
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ordinary_user import DROP, UID
 from worlds import INITIALIZE, World, call, remove
 
 pytestmark = pytest.mark.bwrap
-
-UID = 65534
-ROOMS = ("trust/mcps_trust", "launcher/mcps_launcher")
-
-
-@pytest.fixture(scope="module")
-def installation() -> Iterator[Path]:
-    """A copy of this environment that any user can read; gives its Python."""
-    if os.geteuid() != 0:
-        yield Path(sys.executable)
-        return
-    folder = Path(tempfile.mkdtemp(prefix="mcps-user-"))
-    folder.chmod(0o755)
-    shutil.copytree(sys.prefix, folder / "venv", symlinks=True)
-    packages = folder / "venv" / Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
-    for pth in packages.glob("*.pth"):
-        pth.unlink()
-    import mcps_launcher
-    import mcps_trust
-
-    for module in (mcps_trust, mcps_launcher):
-        source = Path(str(module.__file__)).parent
-        target = packages / source.name
-        if not target.exists():
-            shutil.copytree(source, target)
-    subprocess.run(["/bin/chmod", "-R", "a+rX", str(folder)], check=True)
-    yield folder / "venv" / "bin" / "python"
-    remove(folder)
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A folder that belongs to the user."""
-    folder = Path(tempfile.mkdtemp(prefix="mcps-home-"))
-    os.chown(folder, UID if os.geteuid() == 0 else os.geteuid(), -1)
-    folder.chmod(0o700)
-    yield folder
-    remove(folder)
 
 
 def launch(
     python: Path, home: Path, *words: str, text: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
     """Run mcps-launch as the user."""
-    drop = ["/usr/bin/setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups"]
     command = [str(python), "-I", "-m", "mcps_launcher.cli", "--home", str(home), *words]
     return subprocess.run(
-        [*(drop if os.geteuid() == 0 else []), *command], input=text, capture_output=True,
+        [*(DROP if os.geteuid() == 0 else []), *command], input=text, capture_output=True,
         timeout=120, check=False, env={"PATH": "/usr/bin:/bin"},
     )  # fmt: skip
 

@@ -1,8 +1,8 @@
 """Limits on memory, processes and processor time, by the best means the machine has.
 
-In this order: a cgroup v2 that this process may make children in, cgroup v1 hierarchies
-likewise (root), resource limits. The last are weaker: they count memory per process, and
-know no processor share. The self-test says which of them holds.
+In this order: a scope of the user's systemd, a cgroup v2 that this process may make children
+in, cgroup v1 hierarchies likewise (root), resource limits. The last are weaker: they count
+memory per process, and know no processor share. The self-test says which of them holds.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mcps_launcher.sandbox.measured import hold, measure
+from mcps_launcher.sandbox.process import SelfTestFailedError
+from mcps_launcher.sandbox.scope import enter_scope, has_manager
 from mcps_trust.model.permissions import Resources
 
 __all__ = ["Limits", "prepare_limits"]
@@ -30,11 +33,13 @@ class Limits:
     """Limits that a process takes on by `enter`, between fork and exec.
 
     Attributes:
-        means: ``cgroup-v2``, ``cgroup-v1`` or ``rlimit``.
+        means: ``scope``, ``cgroup-v2``, ``cgroup-v1`` or ``rlimit``.
+        session: names the scope.
     """
 
     means: str
     resources: Resources
+    session: str = ""
     groups: list[Path] = field(default_factory=list)
 
     def enter(self) -> None:
@@ -43,6 +48,8 @@ class Limits:
         In version 1 the child's only thread moves itself by way of ``tasks``: that way alone
         the kernel takes no lock that waits for all processors (15 ms for three hierarchies).
         """
+        if self.means == "scope":
+            self._enter_scope()
         file = "cgroup.procs" if self.means == "cgroup-v2" else "tasks"
         for group in self.groups:
             (group / file).write_text("0", "ascii")
@@ -51,6 +58,14 @@ class Limits:
         if self.means == "rlimit":
             memory = self.resources.memory
             resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+
+    def _enter_scope(self) -> None:
+        """Ask for a scope; where it does not hold what it should, take resource limits too."""
+        enter_scope(self.resources, self.session)
+        try:
+            hold(self.resources, measure(os.getpid()))
+        except (SelfTestFailedError, OSError):
+            self.means = "rlimit"
 
     def enter_as_user(self) -> None:
         """Called in the child once it is the unprivileged user: counts by user."""
@@ -79,6 +94,8 @@ class Limits:
 
 def prepare_limits(resources: Resources, session: str) -> Limits:
     """Make what is needed to limit a session; never fails, but falls back."""
+    if has_manager():
+        return Limits(means="scope", resources=resources, session=session)
     for means, make in (("cgroup-v2", _make_v2), ("cgroup-v1", _make_v1)):
         groups: list[Path] = []
         try:
