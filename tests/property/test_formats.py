@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from documents import example
 from mcps_trust.errors import McpsError
 from mcps_trust.model import strict_json
 from mcps_trust.model.allow_list import AllowList
@@ -18,7 +17,6 @@ from mcps_trust.model.revocation import Reinstatements, Revocations
 from mcps_trust.model.statement import ReleaseStatement
 from mutations import edited, mutations, paths, spell
 
-FORMATS = Path(__file__).resolve().parent.parent.parent / "docs" / "formats"
 READERS: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], bytes]]] = {
     "release-statement": (ReleaseStatement.parse, ReleaseStatement.to_payload),
     "entry": (Entry.parse, Entry.to_bytes),
@@ -44,12 +42,6 @@ WRONG: tuple[Any, ...] = (
     {},
     {"x": 1},
 )
-
-
-def example(name: str) -> Any:
-    """The example of a format's page."""
-    page = (FORMATS / f"{name}.md").read_text("utf-8")
-    return json.loads(page.partition("```json")[2].partition("```")[0])
 
 
 @pytest.mark.parametrize("name", READERS)

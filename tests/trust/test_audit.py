@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -161,3 +162,86 @@ def test_a_session_that_the_host_closed_and_nobody_has_is_missing(
     directory.enter("host-session-close", NOW, "ghost", {"last": "a" * 64, "records": 4})
     assert states(directory)["ghost"] == "missing"
     assert states(directory)["one"] == "whole"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"not json\n", b"[]\n", b'{"schema": 2}\n', b'{"schema": 1, "seq": 0}\n', b"{}"],
+    ids=["no json", "no object", "another format", "no link", "cut off"],
+)
+def test_a_line_that_is_no_record_breaks_its_chain(directory: AuditDirectory, line: bytes) -> None:
+    for place in (directory.sessions / "one.jsonl", directory.host):
+        genuine = place.read_bytes()
+        place.write_bytes(line)
+        if place == directory.host:
+            with pytest.raises(McpsError) as caught:
+                verify_audit(directory)
+            assert caught.value.code == "audit-broken"
+        else:
+            assert states(directory)["one"] == "broken"
+        place.write_bytes(genuine)
+    assert set(states(directory).values()) == {"whole"}
+
+
+def test_a_session_that_begins_otherwise_than_the_host_says_is_broken(
+    directory: AuditDirectory, tmp_path: Path
+) -> None:
+    other = AuditDirectory(tmp_path / "other")
+    log = other.open_session("one", {"server": "x"})
+    log.write("session-start", NOW, {"alias": "another"})
+    log.close(NOW, {"reason": "host"})
+    (directory.sessions / "one.jsonl").write_bytes((other.sessions / "one.jsonl").read_bytes())
+    assert states(directory)["one"] == "broken"
+    assert states(directory)["two"] == "whole"
+    (directory.sessions / "two.jsonl").unlink()
+    (directory.sessions / "two.jsonl").mkdir()
+    assert states(directory)["two"] == "broken"
+
+
+def test_shapes_say_nothing_of_the_content() -> None:
+    deep = {"a": {"b": {"c": {"d": "secret"}}}, "n": None, "t": True, "l": [1, 2], "s": "secret"}
+    text = json.dumps(shape(deep))
+    assert "secret" not in text
+    assert shape(deep) == {"a": {"b": {"c": "object"}}, "n": "null", "t": "boolean",
+                           "l": "array of 2", "s": "text of 6"}  # fmt: skip
+    assert shape(3.5) == "number"
+
+
+def test_what_cannot_be_written_is_an_error_of_its_own(
+    directory: AuditDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def code(do: Callable[[], object]) -> str:
+        with pytest.raises(McpsError) as caught:
+            do()
+        return caught.value.code
+
+    directory.key()
+    (directory.path / "key").write_bytes(b"short")
+    assert code(directory.key) == "audit-not-writable"
+    assert code(lambda: directory.open_session("one", {})) == "audit-not-writable"
+    log = directory.open_session("four", {})
+    log.write("session-start", NOW, {})
+    before = (directory.sessions / "four.jsonl").read_bytes()
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:10]))
+    assert code(lambda: log.write("call", NOW, {})) == "audit-not-writable"
+    host = directory.host.read_bytes()
+    assert code(lambda: directory.enter("host-session-open", NOW, "x", {})) == "audit-not-writable"
+    monkeypatch.undo()
+    assert (directory.sessions / "four.jsonl").read_bytes() == before, "nothing of it stays"
+    assert directory.host.read_bytes() == host
+    log.write("call", NOW, {})
+    log.close(NOW, {})
+    log.close(NOW, {})
+    assert states(directory)["four"] == "whole"
+    directory.host.write_bytes(b"not a record\n")
+    assert code(lambda: directory.enter("host-session-open", NOW, "x", {})) == "audit-not-writable"
+    five = directory.open_session("five", {})
+    (directory.sessions / "five.jsonl").write_bytes(b"{}\n")
+    assert code(lambda: five.close(NOW, {})) == "audit-not-writable"
+    empty = AuditDirectory(directory.path / "empty")
+    (directory.path / "empty").mkdir()
+    empty.host.write_bytes(b"")
+    empty.enter("host-session-open", NOW, "x", {"first": "a"})
+    assert json.loads(empty.host.read_bytes())["seq"] == 0
+    assert verify_audit(AuditDirectory(directory.path / "nothing")) == ()

@@ -23,6 +23,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.say: Callable[[socket.socket], None] = lambda _connection: None
+        self.asked: list[bytes] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -35,7 +36,7 @@ class Peer:
 
     def _answer(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
-            connection.recv(65536)
+            self.asked.append(connection.recv(65536))
             self.say(connection)
 
     def close(self) -> None:
@@ -96,3 +97,51 @@ def test_an_answer_that_is_cut_off_is_none(peer: Peer) -> None:
     assert caught.value.code == "server-unreachable"
     peer.say = lambda connection: connection.sendall(OLD_HEAD + b"whole")
     assert get(peer) == b"whole"
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://example.org/", "example.org", "http://", "http://127.0.0.1:x/", ""]
+)
+def test_what_is_no_address_is_said_to_be_none(url: str) -> None:
+    with Http(HttpSettings()) as http, pytest.raises(McpsError) as caught:
+        http.get(url, limit=10)
+    assert caught.value.code == "bad-url"
+
+
+def test_a_connection_that_was_closed_while_idle_is_made_again(peer: Peer) -> None:
+    peer.say = lambda connection: connection.sendall(HEAD + b"0123456789")  # and closes
+    with Http(HttpSettings(timeout=2)) as http:
+        assert http.get(peer.url, limit=100).body == b"0123456789"
+        assert http.get(peer.url + "?again=1", limit=100).body == b"0123456789"
+        peer.say = lambda _connection: None
+        with pytest.raises(McpsError) as caught:
+            http.get(peer.url, limit=100)
+        assert caught.value.code == "server-unreachable"
+        peer.close()
+        with pytest.raises(McpsError) as caught:
+            http.request("POST", peer.url, limit=100, body=b"x")
+        assert caught.value.code == "server-unreachable"
+
+
+def test_more_than_was_allowed_is_not_read(peer: Peer) -> None:
+    peer.say = lambda connection: connection.sendall(HEAD + b"0123456789")
+    with Http(HttpSettings(timeout=2)) as http, pytest.raises(McpsError) as caught:
+        http.get(peer.url, limit=9)
+    assert caught.value.code == "server-unreachable" and "more than it may" in caught.value.what
+
+
+def test_a_proxy_is_asked_for_what_is_elsewhere(peer: Peer) -> None:
+    asked: list[bytes] = []
+
+    def say(connection: socket.socket) -> None:
+        connection.sendall(HEAD + b"0123456789")
+
+    peer.say, peer.asked = say, asked
+    proxy = peer.url.removeprefix("http://").rstrip("/")
+    with Http(HttpSettings(timeout=2, proxy=proxy)) as http:
+        assert http.get("http://far.example.org/x?y=1", limit=100).body == b"0123456789"
+        with pytest.raises(McpsError) as caught:
+            http.get("https://far.example.org/x", limit=100)
+    assert asked[0].startswith(b"GET http://far.example.org/x?y=1 HTTP/1.1")
+    assert asked[1].startswith(b"CONNECT far.example.org:")
+    assert caught.value.code == "server-unreachable"
