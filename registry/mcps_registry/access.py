@@ -46,7 +46,15 @@ class NoRootError(UsageError):
 
 
 class Access(Protocol):
-    """What the review commands need of a registry."""
+    """What the review commands need of a registry.
+
+    Attributes:
+        index_pypi, index_npm: the package indexes that it is configured to compare with;
+            empty means this machine's.
+    """
+
+    index_pypi: str
+    index_npm: str
 
     def role(self, role: str) -> bytes | None:
         """The newest metadata of a role."""
@@ -88,6 +96,8 @@ class LocalAccess:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self.index_pypi = desk.configuration.index_pypi
+        self.index_npm = desk.configuration.index_npm
         self.submissions = desk.submissions
         self.submission = desk.submission
         self.blob = desk.blobs.get
@@ -111,7 +121,12 @@ class LocalAccess:
 
 
 class RemoteAccess:
-    """The registry at a URL; `root` is root metadata from which its targets are verified."""
+    """The registry at a URL; `root` is root metadata from which its targets are verified.
+
+    What it says of package indexes is not asked for: it may be lying.
+    """
+
+    index_pypi = index_npm = ""
 
     def __init__(self, url: str, root: bytes | None, http: Http) -> None:
         self._url = url.rstrip("/")

@@ -72,8 +72,8 @@ class RegistryConfiguration:
         name: shown in certificates and banners.
         url: where clients reach it; stands in the trusted root.
         development: whether the token issuer that trusts everybody exists.
-        index_pypi, index_npm: base URLs of package indexes to compare with; empty means
-            what the machine's own pip and npm settings name.
+        index_pypi, index_npm: base URLs of package indexes to compare with on this machine;
+            empty means what its own uv and npm settings name.
         issuers: whose identity tokens the embedded authority accepts.
     """
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -178,6 +180,29 @@ def test_an_index_that_does_not_answer_is_not_taken_for_one_that_agrees(
         with pytest.raises(McpsError) as caught:
             compare_with_index(closures, pypi=index.pypi, npm=index.npm)
         assert caught.value.code == "index-unavailable"
+
+
+def test_the_index_is_the_one_that_this_user_has_configured(
+    index: PackageIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not what lies in the current folder, which may be anybody's."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    (home / ".config/uv").mkdir(parents=True)
+    here.mkdir()
+    empty = PackageIndex()
+    (here / "uv.toml").write_text(f'index-url = "{empty.pypi}"\n')
+    (home / ".config/uv/uv.toml").write_text(f'index-url = "{index.pypi}"\n')
+    user = pwd.getpwuid(os.geteuid())
+    entry = pwd.struct_passwd((*user[:5], str(home), user[6]))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: entry)
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", empty.pypi)
+    source = Source.parse("pypi:alpha==1.0")
+    lock = lock_pypi(source, before=BEFORE).lock
+    assert lock == lock_pypi(source, before=BEFORE, index=index.pypi).lock
+    assert compare_with_index([PythonClosure.parse(lock)]).unmatched == ()
+    assert not empty.asked
+    empty.close()
 
 
 @pytest.mark.bwrap

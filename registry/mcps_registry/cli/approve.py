@@ -121,7 +121,11 @@ def approve(
         entry = Entry.parse(draft.read_bytes())
     else:
         with progress("comparing every locked file with the package index"):
-            artifacts = compare_with_index(examined.closures, pypi=index_pypi, npm=index_npm)
+            artifacts = compare_with_index(
+                examined.closures,
+                pypi=index_pypi or access.index_pypi,
+                npm=index_npm or access.index_npm,
+            )
         chosen = _profile(profile, examined)
         entry = draft_entry(
             examined.statement, release=examined.proof.release,

@@ -66,7 +66,11 @@ def show(
     artifacts = None
     if not no_index:
         with progress("comparing every locked file with the package index"):
-            artifacts = compare_with_index(examined.closures, pypi=index_pypi, npm=index_npm)
+            artifacts = compare_with_index(
+                examined.closures,
+                pypi=index_pypi or access.index_pypi,
+                npm=index_npm or access.index_npm,
+            )
     emit(as_json, _document(examined, artifacts), _text(examined, artifacts))
 
 

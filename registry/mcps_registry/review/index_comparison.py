@@ -2,8 +2,8 @@
 
 A lock's names are only its publisher's claims: nothing stops a lock from giving another
 wheel's hash under a well-known name. So each file's name, version and hash is looked up in
-the index that the approver's own machine is configured for. uv asks a PyPI index; an npm
-registry is asked over HTTP. The environment does not steer either.
+the index that the approver's own machine is configured for, by uv's and npm's own files. uv
+asks a PyPI index; an npm registry is asked over HTTP. The environment does not steer either.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from mcps_trust.model.entry import Artifacts
 from mcps_trust.model.package_lock import LockedTarball, NodeClosure
 from mcps_trust.model.pylock import PythonClosure
 from mcps_trust.npm_settings import configured_registry
+from mcps_trust.uv_settings import uv_configuration
 
 __all__ = ["IndexUnavailableError", "compare_with_index"]
 
@@ -38,7 +39,7 @@ class IndexUnavailableError(UnavailableError):
     """The package index cannot be asked."""
 
     code = "index-unavailable"
-    advice = "check the network, or name an index in config.toml: [index] pypi = … npm = …"
+    advice = "check the network, or name an index: --index-pypi URL, --index-npm URL"
 
 
 def compare_with_index(
@@ -48,7 +49,7 @@ def compare_with_index(
 
     Args:
         closures: the locks of one release.
-        pypi, npm: base URLs; empty means what pip, uv and npm are configured for here.
+        pypi, npm: base URLs; empty means what uv and npm are configured for here.
 
     Raises:
         IndexUnavailableError: an index does not answer.
@@ -100,7 +101,7 @@ def _run_uv(wanted: Sequence[tuple[str, str]], index: str) -> set[tuple[str, str
         output = Path(folder) / "pylock.toml"
         command = [
             find_uv_bin(), "pip", "compile", "--quiet", "--no-header", "--no-deps", "--universal",
-            "--system-certs", "--no-config", "--format", "pylock.toml", "--only-binary", ":all:",
+            "--system-certs", *uv_configuration(), "--format", "pylock.toml", "--only-binary", ":all:",
             *(["--default-index", index] if index else []),
             str(requirements), "--output-file", str(output),
         ]  # fmt: skip

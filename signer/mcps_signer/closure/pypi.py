@@ -22,6 +22,7 @@ from mcps_signer.closure.source import Locked, Source
 from mcps_signer.closure.tools import ResolverFailedError, run_uv
 from mcps_trust.errors import UntrustedDataError
 from mcps_trust.model.pylock import PythonClosure, marker_environment
+from mcps_trust.uv_settings import uv_configuration
 
 __all__ = ["MACHINES", "PLATFORMS", "PYTHONS", "lock_pypi"]
 
@@ -101,8 +102,8 @@ def _resolve(
     requirements, output = work / "requirements.in", work / "pylock.toml"
     requirements.write_text(f"{source.name}=={source.version}\n", "utf-8")
     command = [
-        "pip", "compile", "--quiet", "--no-header", "--universal", "--system-certs", "--no-config",
-        "--format", "pylock.toml", "--only-binary", ":all:", "--python-version", PYTHONS[0],
+        "pip", "compile", "--quiet", "--no-header", "--universal", "--system-certs",
+        *uv_configuration(),        "--format", "pylock.toml", "--only-binary", ":all:", "--python-version", PYTHONS[0],
         "--exclude-newer", before, *(["--default-index", index] if index else []),
         *(part for path in artifacts for part in ("--find-links", str(path.parent))),
         str(requirements), "--output-file", str(output),
