@@ -23,10 +23,12 @@ def tell(command: click.Command, *words: str | Path, code: int = 0) -> dict[str,
     return document if code == 0 else document["error"]
 
 
-def said(command: click.Command, *words: str | Path, code: int = 0, answer: str = "") -> str:
+def said(
+    command: click.Command, *words: str | Path, code: int = 0, answer: str = "", stream: str = ""
+) -> str:
     """Run as a person would who types `answer`; gives what was printed, or the error."""
     out, err = _run(command, list(map(str, words)), code, answer)
-    return out if code == 0 else err
+    return out if (stream or ("err" if code else "out")) == "out" else err
 
 
 def _run(command: click.Command, words: list[str], code: int, answer: str = "") -> tuple[str, str]:

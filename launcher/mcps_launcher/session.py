@@ -181,6 +181,7 @@ def _registered(decision: LaunchDecision, places: Places, session: str) -> Itera
         "session": session, "alias": decision.alias, "pid": os.getpid(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "server": f"{decision.entry_path.server}@{decision.entry_path.version}",
+        "store": os.path.basename(decision.store_path),
     }), "utf-8")  # fmt: skip
     try:
         yield

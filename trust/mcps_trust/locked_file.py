@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mcps_trust.errors import StorageError
 
-__all__ = ["NotWritableError", "exclusive", "make_private_directory", "write_atomically"]
+__all__ = ["NotWritableError", "exclusive", "is_held", "make_private_directory", "write_atomically"]
 
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -74,3 +74,18 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Whether another process, or another part of this one, holds the lock file `path` now."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -34,7 +34,8 @@ def ps(home: Home, as_json: bool) -> None:
     Example:
       mcps-launch ps
     """
-    running = _running(home.places())
+    keys = ("session", "alias", "pid", "started", "server")
+    running = [{key: session[key] for key in keys} for session in _running(home.places())]
     lines = [
         f"{s['alias']:<16} {s['server']:<44} pid {s['pid']}  since {s['started']}" for s in running
     ]
@@ -69,16 +70,18 @@ def logs(home: Home, name: str, lines: int, as_json: bool) -> None:
 def gc(home: Home, everything: bool, as_json: bool) -> None:
     """Remove closures that no decision names, and what interruptions left behind.
 
+    What a session uses that runs now, or is being installed, stays.
+
     \b
     Examples:
       mcps-launch gc
       mcps-launch gc --all
     """
     places = home.places()
-    running = {s["session"] for s in _running(places)}
+    running = _running(places)
     keep = set() if everything else {Path(d.store_path).name for d in _decisions(places)}
-    gone = Store(places.store).sweep(keep)
-    remove_stale_groups(running)
+    gone = Store(places.store).sweep(keep | {s["store"] for s in running})
+    remove_stale_groups({s["session"] for s in running})
     if everything:
         shutil.rmtree(places.blobs, ignore_errors=True)
     emit(as_json, {"removed": gone}, f"removed {len(gone)} closures")
@@ -112,9 +115,9 @@ def _running(places: Places) -> list[dict[str, Any]]:
     """Sessions whose launcher lives; files of others are removed."""
     result = []
     for path in sorted(places.sessions.glob("*.json")):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             session = json.loads(path.read_text("utf-8"))
-            if _lives(session["pid"]):
+            if _lives(session["pid"]) and session["store"]:
                 result.append(session)
             else:
                 path.unlink(missing_ok=True)

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from mcps_launcher.install.installed import BYTECODE, TREE, Installed, StoreChangedError
 from mcps_launcher.install.tree import MAX_TREE_SIZE, BadPackageError, PackageFile
-from mcps_trust.locked_file import NotWritableError, exclusive, make_private_directory
+from mcps_trust.locked_file import NotWritableError, exclusive, is_held, make_private_directory
 from mcps_trust.model.digest import Sha256, sha256
 
 __all__ = ["Store", "content_digest"]
 
 _DIGEST = "tree.sha256"
+_BUILDING = ".building-"
 
 
 class Store:
@@ -59,7 +60,7 @@ class Store:
         """
         building = ""
         try:
-            building = tempfile.mkdtemp(prefix=".building-", dir=self._path)
+            building = tempfile.mkdtemp(prefix=f"{_BUILDING}{key}-", dir=self._path)
             digest = _write_tree(Path(building) / TREE, files)
             (Path(building) / _DIGEST).write_text(digest, "ascii")
             os.chmod(building, 0o755)
@@ -80,7 +81,8 @@ class Store:
         Raises:
             NotWritableError: no room, or no right to write.
         """
-        building = Path(tempfile.mkdtemp(prefix=".building-", dir=self._path))
+        prefix = f"{_BUILDING}{installed.path.name}-"
+        building = Path(tempfile.mkdtemp(prefix=prefix, dir=self._path))
         try:
             _write_tree(building / BYTECODE, files)
             # Moving a folder to another parent changes what is in it: its "..".
@@ -103,11 +105,17 @@ class Store:
         return []
 
     def sweep(self, keep: set[str]) -> list[str]:
-        """Remove what an interruption left, and closures not in `keep`; gives their names."""
+        """Remove what an interruption left, and closures not in `keep`; gives their names.
+
+        What is being installed meanwhile is left alone.
+        """
         gone = []
         if self._path.is_dir():
             for place in list(self._path.iterdir()):
+                key = place.name.removeprefix(_BUILDING).partition("-")[0]
                 if place.name.endswith(".lock") or place.name in keep:
+                    continue
+                if is_held(self._path / f".{key}.lock"):
                     continue
                 _remove(place)
                 gone.append(place.name)
