@@ -95,6 +95,8 @@ def prove_in_child(alias: str, home: Path, *, offline: bool = False) -> dict[str
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if child is not None:
             _end(child)
+            if child.stdout is not None:
+                child.stdout.close()
     return read_answer(output, child.returncode)
 
 

@@ -63,6 +63,8 @@ class Recheck:
         if self._child is not None:
             self._child.kill()
             self._child.wait()
+        if self._output is not None:
+            self._output.close()
 
     def _judge(self, code: int) -> str | None:
         output = b""
