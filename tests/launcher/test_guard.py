@@ -246,3 +246,94 @@ def test_an_id_in_use_is_refused(guard: Guard) -> None:
     assert to_server(again) == []
     assert to_client(again)[0]["error"]["code"] == -32600
     assert to_server(guard.from_client(line(id="1", method="tools/list"))), "1 is not '1'"
+
+
+def test_an_id_of_a_call_that_waits_is_in_use(guard: Guard) -> None:
+    params = {"name": "echo"}
+    assert to_server(guard.from_client(line(id=1, method="tools/call", params=params)))
+    for identity in (1, "mcps-guard-1"):
+        again = guard.from_client(line(id=identity, method="tools/call", params=params))
+        assert to_client(again)[0]["error"]["code"] == -32600 and not to_server(again)
+    waiting = guard.from_client(line(id=2, method="tools/call", params=params))
+    assert waiting == [], "the list is asked for once"
+    assert guard.in_flight() == [1, 2]
+
+
+def test_calls_do_not_pile_up_before_the_first_list(guard: Guard) -> None:
+    refused: list[Action] = []
+    for number in range(100):
+        refused = guard.from_client(line(id=number, method="tools/call", params={"name": "echo"}))
+    assert to_client(refused)[0]["result"]["isError"] is True
+    assert len(guard.in_flight()) < 100
+
+
+def test_an_integer_that_readers_round_is_refused_in_a_read(guard: Guard) -> None:
+    params = {"uri": "file:///x", "n": 2**60}
+    actions = guard.from_client(line(id=1, method="resources/read", params=params))
+    assert audited(actions) == [("read", "not-canonical")] and not to_server(actions)
+    assert to_client(actions)[0]["error"]["data"] == {"code": "not-canonical"}
+
+
+def test_a_read_and_its_outcome_are_audited(guard: Guard) -> None:
+    params = {"uri": "file:///x"}
+    actions = guard.from_client(line(id=1, method="resources/read", params=params))
+    assert audited(actions) == [("read", None)] and to_server(actions)
+    for message, outcome in (
+        ({"result": {"contents": []}}, "ok"),
+        ({"error": {"code": 1, "message": "no"}}, "error"),
+    ):
+        answer = guard.from_server(line(id=1, **message))
+        assert to_client(answer)
+        found = [a.body["outcome"] for a in answer if isinstance(a, Audit)]
+        assert found == [outcome]
+        guard.from_client(line(id=1, method="resources/read", params=params))
+    missing = guard.from_client(line(id=2, method="prompts/get", params={"name": "unknown"}))
+    assert audited(missing) == [("read", "drift")] and not to_server(missing)
+
+
+def test_a_batch_is_taken_apart_where_the_protocol_has_them(guard: Guard) -> None:
+    guard.from_client(line(id=0, method="initialize"))
+    guard.from_server(line(id=0, result={"protocolVersion": "2025-03-26"}))
+    batch = b"[" + line(id=1, method="tools/list") + b"," + line(id=2, method="ping") + b"]"
+    assert [m["id"] for m in to_server(guard.from_client(batch))] == [1, 2]
+    answers = b"[" + line(id=1, result={"tools": [PAY]}) + b"," + line(id=2, result={}) + b"]"
+    assert [m["id"] for m in to_client(guard.from_server(answers))] == [1, 2]
+    smuggled = b"[" + line(id=3, method="tools/call", params={"name": "pay"}) + b"]"
+    waiting = to_server(guard.from_client(smuggled))
+    assert [m["method"] for m in waiting] == ["tools/list"], "a call in a batch is a call"
+
+
+def test_a_batch_of_a_server_is_refused_where_the_protocol_has_none(guard: Guard) -> None:
+    assert audited(guard.from_server(b"[" + line(id=1, result={}) + b"]")) == [
+        ("message-refused", "batch")
+    ]
+
+
+@pytest.mark.parametrize("tools", [None, {}, "x", 7])
+def test_a_list_that_is_none_is_an_error_for_the_host(guard: Guard, tools: object) -> None:
+    guard.from_client(line(id=1, method="tools/list"))
+    actions = guard.from_server(line(id=1, result={"tools": tools}))
+    assert to_client(actions)[0]["error"]["data"] == {"code": "bad-list"}
+    assert audited(actions) == [("message-refused", "bad-list")]
+    guard.from_client(line(id=2, method="tools/list"))
+    passed = guard.from_server(line(id=2, error={"code": -32601, "message": "no"}))
+    assert to_client(passed)[0]["error"]["code"] == -32601
+
+
+def test_a_server_may_ask_for_what_is_harmless_and_gets_the_answer(guard: Guard) -> None:
+    for method in ("ping", "roots/list"):
+        assert to_client(guard.from_server(line(id=5, method=method)))
+        assert to_server(guard.from_client(line(id=5, result={})))
+        assert not to_server(guard.from_client(line(id=5, result={}))), "once"
+    assert to_client(guard.from_server(line(method="notifications/message", params={})))
+    assert to_server(guard.from_client(line(method="notifications/initialized")))
+
+
+def test_the_modern_era_lists_with_the_same_meta(guard: Guard) -> None:
+    meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+    params = {"name": "echo", "_meta": meta}
+    (asked,) = to_server(guard.from_client(line(id=1, method="tools/call", params=params)))
+    assert asked["params"]["_meta"] == meta
+    actions = guard.from_server(line(id=asked["id"], result={"tools": [ECHO]}))
+    assert ("drift", None) in audited(actions), "it was vetted in the other era"
+    assert to_client(actions)[0]["result"]["resultType"] == "complete"

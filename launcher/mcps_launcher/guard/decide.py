@@ -105,6 +105,7 @@ class Guard:
         if (
             identity is None
             or identity in self._pending
+            or any(held.id == identity for held in self._held)
             or (isinstance(identity, str) and identity.startswith(_OWN_ID))
         ):
             return [ToClient(error_answer(identity, INVALID_REQUEST, "this id is in use"))]
