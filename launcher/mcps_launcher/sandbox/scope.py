@@ -38,7 +38,8 @@ def has_manager() -> bool:
     return is_own and tool.st_uid == 0 and not tool.st_mode & 0o022
 
 
-def enter_scope(resources: Resources, session: str) -> bool:
+# Between fork and exec no coverage is written; tests/launcher/test_scope.py proves what it does.
+def enter_scope(resources: Resources, session: str) -> bool:  # pragma: no cover
     """Have this process put into a scope with limits; gives whether it was.
 
     Whether the limits hold is another question: the manager applies those that were
@@ -67,7 +68,7 @@ def enter_scope(resources: Resources, session: str) -> bool:
     return False
 
 
-def _is_moved(name: str) -> bool:
+def _is_moved(name: str) -> bool:  # pragma: no cover
     """Wait until the manager has done what it said it would."""
     deadline = time.monotonic() + _MOVE_SECONDS
     while time.monotonic() < deadline:
