@@ -36,6 +36,7 @@ from mcps_trust.tuf.client import TargetMissingError, open_registry
 __all__ = ["Access", "LocalAccess", "NoRootError", "RemoteAccess", "open_access"]
 
 _LIMIT = 256 * 1024 * 1024  # bytes
+_MOST_ROOTS = 1000
 
 
 class NoRootError(UsageError):
@@ -138,6 +139,8 @@ class RemoteAccess:
         timestamp = self._metadata("timestamp.json")
         if timestamp is None or role == "timestamp":
             return timestamp
+        if role == "root":
+            return self._newest_root()
         snapshot = self._metadata(f"{_version(timestamp, 'snapshot')}.snapshot.json")
         if snapshot is None or role == "snapshot":
             return snapshot
@@ -220,6 +223,13 @@ class RemoteAccess:
                 found=f"status {answer.status}",
             )
         return answer.body
+
+    def _newest_root(self) -> bytes | None:
+        """The last of the roots, which follow one another (TUF specification §5.3)."""
+        newest, version = None, 1
+        while version <= _MOST_ROOTS and (data := self._metadata(f"{version}.root.json")):
+            newest, version = data, version + 1
+        return newest
 
     def _metadata(self, name: str) -> bytes | None:
         answer = self._http.get(f"{self._url}/metadata/{name}", limit=_LIMIT)

@@ -298,3 +298,41 @@ def test_the_state_of_the_registry_is_told(office: Office) -> None:
 def version(office: Office, role: str) -> int:
     data = office.world.desk.repository.role(role) or b""
     return int(json.loads(data)["signed"]["version"])
+
+
+def test_offline_roles_are_renewed_before_they_expire(office: Office) -> None:
+    allowed(office)
+    options = [*office.at(), "--keys", office.keys]
+    names = ("root", "targets", "catalog", "teams", "revoked", "reinstated", "team-blue")
+    before = {name: version(office, name) for name in names}
+    contents = {path: office.target(path) for path in ("trust/approvers.json", "revoked/list.json")}
+    done = tell(cli, "renew", *names, *options)["renewed"]
+    assert done.keys() == set(names)
+    assert {name: version(office, name) for name in names} == {n: v + 1 for n, v in before.items()}
+    assert {path: office.target(path) for path in contents} == contents
+    tell(cli, "renew", "root", *office.at(far=False), "--keys", office.keys)
+    assert version(office, "root") == before["root"] + 2
+    assert tell(cli, "review", "show", ECHO, *office.at(), "--no-index")["signer"]
+    assert "until" in said(cli, "renew", "revoked", *options)
+
+
+@pytest.mark.parametrize(
+    ("role", "keys", "code"),
+    [("timestamp", "", "usage"), ("bin-0", "", "usage"), ("nothing", "", "usage"),
+     ("root", "on-call", "bad-key-file"), ("targets", "on-call", "bad-key-file")],
+)  # fmt: skip
+def test_a_role_that_one_has_no_key_for_is_not_renewed(
+    office: Office, role: str, keys: str, code: str
+) -> None:
+    words = ("renew", role, *office.at(), "--keys", office.keys / keys)
+    assert tell(cli, *words, code=64 if code == "usage" else 65)["code"] == code
+
+
+def test_the_state_says_what_is_to_be_renewed(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = office.world.desk.folder.path
+    assert tell(cli, "status", folder)["toRenew"] == []
+    monkeypatch.setattr("mcps_registry.cli.status._SOON", 200)
+    assert set(tell(cli, "status", folder)["toRenew"]) == {"revoked", "team-demo"}
+    assert "renew revoked team-demo" in said(cli, "status", folder)

@@ -7,6 +7,7 @@ import click
 from mcps_registry.cli.approve import approve, reject
 from mcps_registry.cli.init import init
 from mcps_registry.cli.namespace import namespace
+from mcps_registry.cli.renew import renew
 from mcps_registry.cli.review import review
 from mcps_registry.cli.revoke import reinstate, revoke
 from mcps_registry.cli.serve import refresh, serve
@@ -44,6 +45,7 @@ for command in (
     team,
     revoke,
     reinstate,
+    renew,
     trust,
     status,
     fsck,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from mcps_trust.model.digest import sha256
 __all__ = ["fsck", "status"]
 
 _ROLES = ("root", "targets", "revoked", "reinstated", "teams", "catalog", "snapshot", "timestamp")
+_SOON = 60  # days: a holder may be away for some of them
 
 
 class RegistryDamagedError(UntrustedDataError):
@@ -42,8 +44,8 @@ def status(folder: Path, as_json: bool) -> None:
     """
     desk = open_desk(RegistryFolder(folder), bytes)
     now = datetime.now(UTC)
-    roles = {}
-    for role in _ROLES:
+    roles: dict[str, dict[str, Any]] = {}
+    for role in (*_ROLES, *desk.repository.team_roles()):
         data = desk.repository.role(role)
         if data is not None:
             signed = Metadata.from_bytes(data).signed
@@ -52,6 +54,8 @@ def status(folder: Path, as_json: bool) -> None:
                 "expires": signed.expires.isoformat(),
                 "days": (signed.expires - now).days,
             }
+    soon = [role for role, row in roles.items()
+            if role not in ("snapshot", "timestamp") and row["days"] < _SOON]  # fmt: skip
     queue = Counter(item["state"] for item in desk.submissions())
     offline = offline_folders(desk.folder.keys)
     lines = [f"{desk.configuration.name}  {desk.configuration.url}", ""]
@@ -61,6 +65,7 @@ def status(folder: Path, as_json: bool) -> None:
     ]
     lines += [
         "",
+        *([f"  TO RENEW NOW: mcps-registry renew {' '.join(soon)}", ""] if soon else []),
         "  queue: " + (", ".join(f"{n} {state}" for state, n in queue.items()) or "empty"),
     ]
     if offline:
@@ -75,6 +80,7 @@ def status(folder: Path, as_json: bool) -> None:
             "roles": roles,
             "queue": dict(queue),
             "offlineKeysHere": list(offline),
+            "toRenew": soon,
         },
         "\n".join(lines),
     )

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any, TypeVar
 
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import Key, Signer
 from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata, TargetFile, Targets
+from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 from tuf.api.serialization import DeserializationError
 from tuf.api.serialization.json import JSONSerializer
 
 from mcps_registry.lanes.roles import expiry
 from mcps_trust.errors import UntrustedDataError
 
-__all__ = ["NotSignedByThisKeyError", "next_version", "read_role"]
+__all__ = ["NotSignedByThisKeyError", "next_root", "next_version", "read_role"]
+
+T = TypeVar("T")
 
 
 class NotSignedByThisKeyError(UntrustedDataError):
@@ -69,14 +72,38 @@ def read_role(role: str, data: bytes, key: Key) -> Targets:
     Raises:
         NotSignedByThisKeyError: it was not, or is no targets role.
     """
+    return _signed(role, data, key, Targets)
+
+
+def next_root(current: bytes, signers: Sequence[Signer], now: datetime) -> bytes:
+    """The root, one version on, with the same keys.
+
+    Args:
+        current: its present metadata.
+        signers: who signs; the first of them must have signed `current`.
+        now: when.
+
+    Raises:
+        NotSignedByThisKeyError: `current` is not signed by the first signer.
+    """
+    signed = _signed("root", current, signers[0].public_key, Root)
+    signed.version += 1
+    signed.expires = expiry("root", now)
+    metadata = Metadata(signed)
+    for signer in signers:
+        metadata.sign(signer, append=True)
+    return metadata.to_bytes(JSONSerializer(compact=True))
+
+
+def _signed(role: str, data: bytes, key: Key, kind: type[T]) -> T:
     try:
-        metadata = Metadata[Targets].from_bytes(data)
+        metadata: Metadata[Any] = Metadata.from_bytes(data)
         key.verify_signature(metadata.signatures[key.keyid], metadata.signed_bytes)
     except (RepositoryError, DeserializationError, KeyError, VerificationError) as error:
         raise NotSignedByThisKeyError(
             f"the present {role} is not signed with this key", found=str(error)
         ) from error
-    if not isinstance(metadata.signed, Targets):
+    if not isinstance(metadata.signed, kind):
         raise NotSignedByThisKeyError(
             f"the present {role} is metadata of another kind", found=metadata.signed.type
         )

@@ -137,6 +137,10 @@ class Repository:
             raise RoleRefusedError(f"there is no role {role}")
         return Metadata[Targets].from_bytes(data).signed
 
+    def team_roles(self) -> list[str]:
+        """The roles of all teams, sorted."""
+        return sorted(role for role in self._roles() if role.startswith("team-"))
+
     def bin_of(self, path: str) -> str:
         """The catalogue bin that an entry's path falls into."""
         delegations = self.targets("catalog").delegations
