@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 from format_examples import examples  # noqa: E402
 
 PACKAGES = ("mcps_trust", "mcps_launcher", "mcps_signer", "mcps_registry")
-INSIDE_SANDBOX = ("start_python", "compile_python", "docker_watcher", "__main__")
+INSIDE_SANDBOX = ("start_python", "compile_python", "__main__")
 
 
 def main() -> int:

@@ -85,15 +85,15 @@ def test_a_host_moves_to_another_registry(world: World, own_world: World) -> Non
     """What was cached of the one does not stand in the way of the other."""
     world.serve("echo")
     host = own_world.host("moves")
-    own_world.serve("other")
-    assert host.talk("other", INITIALIZE)[0]["result"]
+    own_world.serve("apart")
+    assert host.talk("apart", INITIALIZE)[0]["result"]
     there = ("enroll", world.url, "--root", root_of(world), "--team", TEAM, "--development")
     assert "echo" in tell(cli, *at(host), *there)["aliases"]
     assert host.talk("echo", INITIALIZE, call(2, "echo"))[1]["result"]
-    assert tell(cli, *at(host), "verify", "other", code=77)["code"] == "alias-unknown"
+    assert tell(cli, *at(host), "verify", "apart", code=77)["code"] == "alias-unknown"
     back = ("enroll", own_world.url, "--root", root_of(own_world), "--team", TEAM, "--development")
-    assert tell(cli, *at(host), *back)["aliases"] == ["other"]
-    assert host.talk("other", INITIALIZE)[0]["result"]
+    assert tell(cli, *at(host), *back)["aliases"] == ["apart"]
+    assert host.talk("apart", INITIALIZE)[0]["result"]
 
 
 def at(host: Host) -> list[str | Path]:

@@ -24,18 +24,18 @@ class ManagedHomeError(NotPermittedError):
 
 def run_in_home(alias: str, home: str | None) -> int:
     """As `run_plain`, in a folder of the user's choice; not on managed hosts."""
-    raise_interrupt()
     if home is not None and MANAGED.exists():
         error = ManagedHomeError("this host is managed: --home is not for it")
         sys.stderr.write(f"error [{error.code}]: {error}\n")
         return error.exit_code
-    return run_plain(alias, None if home is None else Path(home))
+    return run_plain(alias, home)
 
 
-def run_plain(alias: str, home: Path | None) -> int:
+def run_plain(alias: str, home: str | Path | None) -> int:
     """Run a server; gives the exit code. Errors go to stderr, and to the first request."""
     try:
-        return run_session(alias, Places.find(home))
+        raise_interrupt()  # not before what catches it
+        return run_session(alias, Places.find(None if home is None else Path(home)))
     except McpsError as error:
         failure = error
     except (KeyboardInterrupt, BrokenPipeError):

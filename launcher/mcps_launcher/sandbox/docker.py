@@ -13,14 +13,13 @@ import os
 import shutil
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mcps_launcher.sandbox.docker_watcher import Watcher
 from mcps_launcher.sandbox.engine import Engine, EngineError
 from mcps_launcher.sandbox.plan import INNER_UID, Bind, Data, Link, Plan, Tmpfs
 from mcps_launcher.sandbox.process import BackEndUnavailableError, SandboxFailedError, SelfTest
@@ -245,12 +244,7 @@ class DockerProcess:
         self._place = place
         self._exit: int | None = None
         self._ended = threading.Event()
-        self._watcher = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(Path(__file__).with_name("docker_watcher.py")),
-             SOCKET, container],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env={}, start_new_session=True,
-        )  # fmt: skip
+        self._watcher = Watcher(SOCKET, container)
         self._socket = engine.attach(container)
         inner_in, self.stdin = os.pipe()
         self.stdout, inner_out = os.pipe()
@@ -302,10 +296,7 @@ class DockerProcess:
         self._waiter.join(5)  # the other threads end with their streams
         with contextlib.suppress(OSError):
             self._socket.close()
-        if self._watcher.stdin is not None:
-            self._watcher.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._watcher.wait(5)
+        self._watcher.close()
         shutil.rmtree(self._place, ignore_errors=True)
 
     def _program_pid(self, init: int, deadline: float) -> int:
