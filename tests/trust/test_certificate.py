@@ -12,13 +12,15 @@ from cryptography import x509
 from cryptography.hazmat.asn1 import encode_der
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ObjectIdentifier
+from cryptography.x509.oid import ExtensionOID, ObjectIdentifier
 
+from mcps_registry.sigstore.authority import Authority
 from mcps_trust.bundle.certificate import signer_of
 from mcps_trust.bundle.parse import parse_bundle
 from mcps_trust.bundle.verify import verify_bundle
 from mcps_trust.errors import McpsError
 from mcps_trust.model import strict_json
+from mcps_trust.model.identity import SignerIdentity
 from worlds import AUTHOR, World
 
 MAIL = x509.RFC822Name("it@example.org")
@@ -156,3 +158,53 @@ def test_a_bundle_without_a_time_is_refused(world: World, bundle: bytes) -> None
     with pytest.raises(McpsError) as caught:
         verify_bundle(data, trusted_root=root, identity=world.identity())
     assert caught.value.code == "signature-invalid"
+
+
+@pytest.mark.bwrap
+def test_a_certificate_of_the_instance_that_names_two_people_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = world.release("echo")
+
+    genuine = Authority._leaf
+
+    def two(*words: Any) -> x509.CertificateBuilder:
+        builder = genuine(*words)
+        for extension in builder._extensions:
+            if extension.oid == ExtensionOID.SUBJECT_ALTERNATIVE_NAME:
+                builder._extensions.remove(extension)
+        names = [x509.RFC822Name(AUTHOR), x509.RFC822Name("mallory@example.org")]
+        return builder.add_extension(x509.SubjectAlternativeName(names), critical=True)
+
+    with monkeypatch.context() as spoiled:
+        spoiled.setattr(Authority, "_leaf", two)
+        with pytest.raises(McpsError) as caught:
+            world.sign(release)
+        assert caught.value.code == "bad-certificate"
+        claimed = SignerIdentity(instance="private", issuer=world.issuer.issuer.url, subject=AUTHOR)
+        spoiled.setattr("mcps_signer.sign.signer_of", lambda *_words: claimed)
+        with pytest.raises(McpsError) as caught:
+            world.sign(release)
+    assert caught.value.code == "self-verification-failed"
+    assert "one subject" in str(caught.value.found)
+    assert world.sign(release)
+
+
+def test_a_fulcio_extension_of_another_kind_is_refused() -> None:
+    class Odd:
+        """A certificate whose issuer extension the library knows as something else."""
+
+        class extensions:  # noqa: N801 - as the library's attribute
+            @staticmethod
+            def get_extension_for_class(_kind: object) -> object:
+                return certificate(MAIL).extensions.get_extension_for_class(
+                    x509.SubjectAlternativeName
+                )
+
+            @staticmethod
+            def get_extension_for_oid(_oid: object) -> object:
+                return certificate(MAIL).extensions[0]
+
+    with pytest.raises(McpsError) as caught:
+        signer_of(Odd, "private")  # type: ignore[arg-type]  # as far as it is asked
+    assert caught.value.code == "bad-certificate"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import click
 import pytest
 
 from commands import said, tell
-from mcps_trust.command_line import emit, json_option, progress, read_passphrase
+from mcps_trust.command_line import emit, json_option, progress, read_passphrase, run
 from mcps_trust.errors import ConfigurationError, McpsError, NotPermittedError
 from mcps_trust.printable import printable
 
@@ -30,6 +33,10 @@ def sample(what: str, as_json: bool) -> int | None:
             raise LookupError("a bug")
         case "number":
             return 3
+        case "exit":
+            click.get_current_context().exit(5)
+        case "pipe":
+            raise BrokenPipeError
         case "show":
             with progress("working"):
                 emit(as_json, {"text": REPAINTS}, f"line 1\n{REPAINTS}")
@@ -81,3 +88,41 @@ def test_a_passphrase_comes_from_a_file_or_a_terminal(
             read_passphrase(None, "a key")
     os.close(write)
     assert "terminal" in caught.value.what
+
+
+def test_a_command_may_end_itself_and_its_reader_may_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said(sample, "exit", code=5)
+    with (tmp_path / "out").open("w") as nobody:
+        monkeypatch.setattr(sys, "stdout", nobody)
+        assert run(sample, ["pipe"]) == 128 + signal.SIGPIPE
+        nobody.write("goes nowhere")
+    monkeypatch.undo()
+    assert (tmp_path / "out").read_bytes() == b""
+
+
+def test_a_bug_is_shown_to_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCPS_DEBUG", "1")
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err):
+        assert run(sample, ["bug"]) == 70
+    assert "Traceback" in err.getvalue() and "[internal]" in err.getvalue()
+
+
+def test_a_passphrase_is_asked_for_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    asked: list[str] = []
+
+    def prompt(text: str, *, hide_input: bool, err: bool) -> str:
+        assert hide_input and err
+        asked.append(text)
+        return "typed"
+
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr(click, "prompt", prompt)
+    assert read_passphrase(None, "alice") == b"typed"
+    assert asked == ["Passphrase of alice"]

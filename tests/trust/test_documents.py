@@ -15,10 +15,11 @@ from mcps_trust.clock import SystemClock, format_time, parse_time
 from mcps_trust.errors import McpsError
 from mcps_trust.model import strict_json
 from mcps_trust.model.allow_list import AllowList
+from mcps_trust.model.approval import envelope_payload
 from mcps_trust.model.digest import sha256
 from mcps_trust.model.fields import Fields
 from mcps_trust.model.index import Index
-from mcps_trust.model.names import ServerName, parse_segment, parse_team
+from mcps_trust.model.names import ServerName, parse_alias, parse_segment, parse_team
 from mcps_trust.model.permissions import Permissions
 from mcps_trust.model.revocation import Revocations
 from mcps_trust.model.server_json import SCHEMA, ServerJson
@@ -174,6 +175,8 @@ def test_names_that_would_leave_their_place_are_refused() -> None:
         assert code_of(lambda t=text: parse_segment(t, "name")) == "bad-name"  # type: ignore[misc]  # a lambda's default
     for text in ("", "Team", "a/b", "a" * 33):
         assert code_of(lambda t=text: parse_team(t)) == "bad-name"  # type: ignore[misc]  # a lambda's default
+    for text in ("", "Clock", "a_b", "-a", "a" * 65, "list", "doctor"):
+        assert code_of(lambda t=text: parse_alias(t)) == "bad-name"  # type: ignore[misc]  # a lambda's default
     for text in ("clock", "/clock", "a/", "a/b/c"):
         assert code_of(lambda t=text: ServerName.parse(t)) == "bad-name"  # type: ignore[misc]  # a lambda's default
     assert str(ServerName.parse("io.example/clock")) == "io.example/clock"
@@ -248,6 +251,18 @@ def test_lists_have_bounds_and_booleans_are_no_numbers() -> None:
     assert code_of(lambda: Fields([], "document")) == "field"
     allow_list = {**example("allow-list"), "version": 2}
     assert code_of(lambda: AllowList.parse(strict_json.dumps(allow_list))) == "unsupported-version"
+
+
+def test_an_envelope_of_another_spelling_is_refused() -> None:
+    envelope = example("entry")["approvals"][0]
+    assert envelope_payload(envelope)[1] == envelope["signatures"][0]["keyid"]
+    for key, value in (("payload", "?"), ("payload", envelope["payload"].rstrip("=") + "A=="),
+                       ("payload", "AB=="), ("payloadType", "text/plain"), ("signatures", []),
+                       ("signatures", envelope["signatures"] * 2)):  # fmt: skip
+        spoiled = {**envelope, key: value}
+        assert code_of(lambda e=spoiled: envelope_payload(e)) == "field"  # type: ignore[misc]  # a lambda's default
+    signature = {**envelope["signatures"][0], "sig": "AB=="}
+    assert code_of(lambda: envelope_payload({**envelope, "signatures": [signature]})) == "field"
 
 
 # the submission -----------------------------------------------------------------------------

@@ -154,7 +154,7 @@ class PythonClosure:
 
 def _selected(chosen: Iterable[tuple[object, object]]) -> Iterable[LockedWheel]:
     for package, wheel in chosen:
-        if not isinstance(wheel, PackageWheel):  # parse() has refused everything else
+        if not isinstance(wheel, PackageWheel):  # pragma: no cover - refused by parse()
             msg = "a lock that holds only wheels selected something else"
             raise TypeError(msg)
         yield _locked(package.name, str(package.version), wheel)  # type: ignore[attr-defined]  # select() types it loosely
