@@ -176,3 +176,69 @@ def test_a_folder_that_is_no_registry_is_refused(tmp_path: Path) -> None:
         name, *rest = words
         error = registry(name, str(tmp_path), *rest, code=78)
         assert error["error"]["code"] in ("not-a-registry", "configuration")
+
+
+def test_a_registry_for_development_gives_tokens_and_stays_on_this_machine(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    (tmp_path / "passphrase").write_text("for tests\n")
+    words = [
+        "--approver",
+        "alice",
+        "--bins",
+        "2",
+        "--passphrase-file",
+        str(tmp_path / "passphrase"),
+    ]
+    place = str(tmp_path / "registry")
+    for wrong in (["--approval-threshold", "2"], ["--root-threshold", "4"], ["--issuer", "x=email"],
+                  ["--issuer", "https://id.example.org=name"]):  # fmt: skip
+        error = registry("init", place, "--url", "https://localhost", *words, *wrong, code=64)
+        assert error["error"]["code"] == "usage"
+    made = registry("init", place, "--url", f"http://127.0.0.1:{port}", *words, "--development",
+                    "--issuer", "https://id.example.org=uri")  # fmt: skip
+    assert made["development"] and made["fingerprint"].startswith("1:")
+    away = refused(tmp_path, "--port", str(free_port()), "--host", "0.0.0.0")  # noqa: S104 - refused
+    assert away == "development-not-loopback"
+    with serving(tmp_path, "--port", str(port), "--with-sigstore"), Http(HttpSettings()) as http:
+        url = f"http://127.0.0.1:{port}"
+        assert health(url, Path("/etc/ssl/certs/ca-certificates.crt")) == 200
+        about = http.get(f"{url}/sigstore/oidc/.well-known/openid-configuration", limit=10_000)
+        assert json.loads(about.body)["mcps_development"] is True
+        answer = http.request(
+            "POST", f"{url}/sigstore/tsa/api/v1/timestamp", limit=10_000, body=b"x"
+        )
+        assert answer.status == 400
+
+
+def test_what_is_served_and_damaged_is_named(folder: Path) -> None:
+    place = str(folder / "registry")
+    blob = folder / "registry/public/blobs/sha256/ab" / ("ab" + "0" * 62)
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(b"other")
+    missing = next((folder / "registry/public/targets/trust").glob("*.approvers.json"))
+    genuine = missing.read_bytes()
+    missing.unlink()
+    error = registry("fsck", place, code=65)["error"]
+    assert error["code"] == "registry-damaged"
+    assert "missing: " in error["found"] and "changed: " in error["found"]
+    blob.unlink()
+    registry("refresh", place, "--passphrase-file", str(folder / "passphrase"))
+    assert missing.read_bytes() == genuine, "written again from the database"
+    assert registry("fsck", place)["problems"] == []
+    database = folder / "registry/registry.db"
+    whole = database.read_bytes()
+    for data, name in ((b"not a database" * 100, "database"),):
+        database.write_bytes(data)
+        assert registry("fsck", place, code=73)["error"]["code"] == name
+    database.write_bytes(whole)
+    configuration = folder / "registry/config.toml"
+    text = configuration.read_text()
+    for spoiled in ("= =", text + "more = 1\n"):
+        configuration.write_text(spoiled)
+        assert registry("status", place, code=78 if spoiled == "= =" else 65)["error"]["code"] in (
+            "configuration", "field",
+        )  # fmt: skip
+    configuration.write_text(text)
+    assert registry("status", place)["queue"] == {}
