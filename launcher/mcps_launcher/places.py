@@ -128,3 +128,10 @@ def check_own(folder: Path) -> None:
             expected=f"owner {os.geteuid()}",
             found=str(place.stat().st_uid),
         )
+    if place.stat().st_mode & 0o077:
+        # Nor one that came with somebody's files: those have the modes of other folders.
+        raise FolderNotOwnError(
+            f"{place} is open to others",
+            expected="mode 700",
+            found=f"{place.stat().st_mode & 0o7777:o}",
+        )

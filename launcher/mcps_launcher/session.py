@@ -24,10 +24,12 @@ from mcps_launcher.sandbox.process import BackEnd
 from mcps_launcher.start import Start, prepare_start
 from mcps_launcher.warm import Needed, find_kept_start
 from mcps_trust.audit.record import KeyedDigest
-from mcps_trust.audit.sink import AuditDirectory, SessionLog
+from mcps_trust.audit.sink import AuditDirectory, AuditNotWritableError, SessionLog
 from mcps_trust.errors import InternalError, McpsError
 from mcps_trust.locked_file import make_private_directory
 from mcps_trust.model.decision import LaunchDecision
+from mcps_trust.model.names import parse_alias
+from mcps_trust.printable import printable
 
 __all__ = ["run_session"]
 
@@ -41,12 +43,19 @@ def run_session(alias: str, places: Places) -> int:
     Raises:
         McpsError: it may not start, could not start, or was ended.
     """
-    configuration = Configuration.read(places)
-    enrolment = Enrolment.read(places)
-    back_end = choose_back_end(configuration, places)
-    start = _decide(alias, places, enrolment, configuration, back_end)
     directory = AuditDirectory(places.audit)
     session = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.urandom(6).hex()}"
+    try:
+        parse_alias(alias)
+        configuration = Configuration.read(places)
+        enrolment = Enrolment.read(places)
+        back_end = choose_back_end(configuration, places)
+        start = _decide(alias, places, enrolment, configuration, back_end)
+    except McpsError as error:
+        body = {"alias": printable(alias[:100]), "code": error.code, "principal": _principal()}
+        with contextlib.suppress(AuditNotWritableError):  # the refusal stands without
+            directory.enter("launch-refused", datetime.now(UTC), session, body)
+        raise
     with _signals():
         _hold(alias, session, start, back_end, places, configuration, directory)
     return 0
@@ -157,7 +166,7 @@ def _renewed(
 def _facts(decision: LaunchDecision) -> dict[str, Any]:
     """The part of every record that says who ran what, and who vouched for it."""
     return {
-        "principal": {"user": _user(), "agent": None, "device": os.uname().nodename, "proved": "user"},
+        "principal": _principal(),
         "server": {
             "name": str(decision.entry_path.server), "version": decision.entry_path.version,
             "closure": decision.closure, "signer": decision.signer, "entry": decision.entry,
@@ -169,8 +178,9 @@ def _facts(decision: LaunchDecision) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _user() -> str:
-    return pwd.getpwuid(os.getuid()).pw_name
+def _principal() -> dict[str, Any]:
+    user = pwd.getpwuid(os.getuid()).pw_name
+    return {"user": user, "agent": None, "device": os.uname().nodename, "proved": "user"}
 
 
 @contextlib.contextmanager

@@ -317,13 +317,13 @@ def open_desk(folder: RegistryFolder, passphrase: Callable[[], bytes]) -> Desk:
     return Desk(folder, configuration, engine, repository)
 
 
-def role_bodies(document: Mapping[str, Any]) -> tuple[dict[str, bytes], dict[str, bytes]]:
+def role_bodies(document: object) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """Roles and files out of the JSON in which they are posted.
 
     Raises:
         FieldError: it is not of that form.
     """
-    fields = Fields(dict(document), "request")
+    fields = Fields(document, "request")
     bodies = []
     for key in ("roles", "files"):
         bodies.append(

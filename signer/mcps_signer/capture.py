@@ -148,8 +148,10 @@ def _ask(
     for kind, (method, key) in _KINDS.items():
         for item in client.list_all(method, key, meta) or ():
             seen.append(_Seen(kind, item, era, label))
-    supported = about.get("supportedVersions") or [about["protocolVersion"]]
-    return {str(version) for version in supported}
+    supported = about.get("supportedVersions")
+    if not isinstance(supported, list):
+        supported = [about.get("protocolVersion")]
+    return {str(version)[:100] for version in supported[:100]}
 
 
 def _merge(seen: list[_Seen], kind: str) -> tuple[Captured, ...]:

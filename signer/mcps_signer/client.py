@@ -20,6 +20,7 @@ __all__ = ["LEGACY_VERSION", "MODERN_VERSION", "CaptureClient", "ServerSilentErr
 LEGACY_VERSION, MODERN_VERSION = "2025-11-25", "2026-07-28"
 _CLIENT_INFO = {"name": "mcps-sign", "version": "1"}
 _MAX_LINE = 16 * 1024 * 1024  # bytes
+_MAX_ALL = 64 * 1024 * 1024  # bytes of one conversation
 
 
 class ServerSilentError(UntrustedDataError):
@@ -37,6 +38,8 @@ class CaptureClient:
         self._timeout = timeout
         self._buffer = b""
         self._next_id = 0
+        self._received = 0
+        os.set_blocking(stdin, False)
 
     def request(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
         """Ask and wait; gives the whole answer, result or error.
@@ -49,8 +52,8 @@ class CaptureClient:
         body: dict[str, Any] = {"jsonrpc": "2.0", "id": self._next_id, "method": method}
         if params is not None:
             body["params"] = params
-        self._send(body)
         deadline = time.monotonic() + self._timeout
+        self._send(body, deadline)
         while True:
             message = self._receive(deadline)
             if (
@@ -61,11 +64,11 @@ class CaptureClient:
                 return message
             if isinstance(message, dict) and "method" in message and "id" in message:
                 error = {"code": -32601, "message": "not available during capture"}
-                self._send({"jsonrpc": "2.0", "id": message["id"], "error": error})
+                self._send({"jsonrpc": "2.0", "id": message["id"], "error": error}, deadline)
 
     def notify(self, method: str) -> None:
         """Tell without waiting."""
-        self._send({"jsonrpc": "2.0", "method": method})
+        self._send({"jsonrpc": "2.0", "method": method}, time.monotonic() + self._timeout)
 
     def initialize(self, capabilities: dict[str, Any]) -> dict[str, Any] | None:
         """Begin a conversation of the legacy era; None if the server has none."""
@@ -110,27 +113,37 @@ class CaptureClient:
                 return items
         raise ServerSilentError(f"{method} has no last page")
 
-    def _send(self, body: dict[str, Any]) -> None:
+    def _send(self, body: dict[str, Any], deadline: float) -> None:
         data = json.dumps(body).encode() + b"\n"
         try:
             while data:
+                self._wait([], [self._stdin], deadline, "the server does not read what it is sent")
                 data = data[os.write(self._stdin, data) :]
+        except BlockingIOError:  # pragma: no cover - it was just said to take some
+            raise ServerSilentError("the server does not read what it is sent") from None
         except OSError as error:
             raise ServerSilentError("the server does not read what it is sent") from error
 
+    def _wait(self, reads: list[int], writes: list[int], deadline: float, what: str) -> None:
+        """Wait for a stream; a server that is busy with something else has no more time for it."""
+        left = deadline - time.monotonic()
+        if left <= 0 or not any(select.select(reads, writes, [], left)):
+            raise ServerSilentError(what, expected=f"an answer within {self._timeout:g} s")
+
     def _receive(self, deadline: float) -> object:
         while b"\n" not in self._buffer:
-            ready, _, _ = select.select([self._stdout], [], [], max(0, deadline - time.monotonic()))
-            chunk = os.read(self._stdout, 1 << 20) if ready else b""
-            if not ready:
-                raise ServerSilentError(
-                    "the server does not answer", expected=f"an answer within {self._timeout:g} s"
-                )
+            self._wait([self._stdout], [], deadline, "the server does not answer")
+            chunk = os.read(self._stdout, 1 << 20)
             if not chunk:
                 raise ServerSilentError("the server ended")
             self._buffer += chunk
-            if len(self._buffer) > _MAX_LINE:
-                raise ServerSilentError("the server's line has no end")
+            self._received += len(chunk)
+            if len(self._buffer) > _MAX_LINE or self._received > _MAX_ALL:
+                raise ServerSilentError("the server's line has no end, or it says too much")
+        if time.monotonic() > deadline:
+            raise ServerSilentError(
+                "the server does not answer", expected=f"an answer within {self._timeout:g} s"
+            )
         line, _, self._buffer = self._buffer.partition(b"\n")
         try:
             return strict_json.loads(line, limit=_MAX_LINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -47,6 +48,21 @@ def test_a_server_never_runs_without_an_audited_decision(world: World) -> None:
             assert time.monotonic() < deadline, "something of the server is left"
             time.sleep(0.01)
     assert started > 0, "some rounds must get far enough to prove anything"
+    deadline = time.monotonic() + 5
+    while left := _named(b"marked_server"):
+        assert time.monotonic() < deadline, f"a sandbox is left: {left}"
+        time.sleep(0.05)
+
+
+def _named(word: bytes) -> list[int]:
+    """Processes whose command line holds `word`: bubblewrap's own hold the server's."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if word in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+    return found
 
 
 def _sandboxed(pid: int) -> list[int]:

@@ -19,6 +19,8 @@ from mcps_launcher.cli.commands import cli
 from mcps_launcher.cli.run import run_in_home
 from mcps_launcher.configuration import Configuration
 from mcps_launcher.enrolment import Enrolment
+from mcps_trust.audit.sink import AuditDirectory
+from mcps_trust.audit.verify import verify_audit
 from mcps_trust.errors import McpsError
 from mcps_trust.locked_file import exclusive
 from mcps_trust.model.permissions import Permissions, Resources
@@ -339,3 +341,27 @@ def test_a_plain_start_takes_the_short_way(
     words: list[str], found: tuple[str, str | None] | None
 ) -> None:
     assert plain_start(words) == found
+
+
+def test_a_refused_start_is_written_down(world: World, host: Host) -> None:
+    world.serve("echo")
+    host.talk("echo", INITIALIZE)
+    for alias, code in (("nothing", "alias-unknown"), ("NOT AN ALIAS", "bad-name"),
+                        ("a" * 300, "bad-name"), ("\udcff", "bad-name")):  # fmt: skip
+        done = host.run("run", alias, input=json.dumps(INITIALIZE).encode() + b"\n")
+        assert json.loads(done.stdout)["error"]["data"]["code"] == code
+        assert b"Traceback" not in done.stderr
+    text = AuditDirectory(host.places.audit).host.read_text("utf-8")
+    records = [json.loads(record) for record in text.splitlines()]
+    found = [record["code"] for record in records if record["event"] == "launch-refused"]
+    assert found == ["alias-unknown", "bad-name", "bad-name", "bad-name"]
+    assert {state.state for state in verify_audit(AuditDirectory(host.places.audit))} == {"whole"}
+
+
+def test_a_folder_that_others_may_look_into_is_not_believed(world: World, host: Host) -> None:
+    """Such as one that came with a repository, and names another registry."""
+    world.serve("echo")
+    os.chmod(host.places.home, 0o755)
+    assert tell(cli, *at(host), "list", code=78)["code"] == "folder-not-own"
+    os.chmod(host.places.home, 0o700)
+    assert tell(cli, *at(host), "list")["servers"]

@@ -313,8 +313,8 @@ def test_a_batch_of_a_server_is_refused_where_the_protocol_has_none(guard: Guard
 def test_a_list_that_is_none_is_an_error_for_the_host(guard: Guard, tools: object) -> None:
     guard.from_client(line(id=1, method="tools/list"))
     actions = guard.from_server(line(id=1, result={"tools": tools}))
-    assert to_client(actions)[0]["error"]["data"] == {"code": "bad-list"}
-    assert audited(actions) == [("message-refused", "bad-list")]
+    assert to_client(actions)[0]["error"]["data"] == {"code": "bad-answer"}
+    assert audited(actions) == [("message-refused", "bad-answer")]
     guard.from_client(line(id=2, method="tools/list"))
     passed = guard.from_server(line(id=2, error={"code": -32601, "message": "no"}))
     assert to_client(passed)[0]["error"]["code"] == -32601
@@ -337,3 +337,67 @@ def test_the_modern_era_lists_with_the_same_meta(guard: Guard) -> None:
     actions = guard.from_server(line(id=asked["id"], result={"tools": [ECHO]}))
     assert ("drift", None) in audited(actions), "it was vetted in the other era"
     assert to_client(actions)[0]["result"]["resultType"] == "complete"
+
+
+def test_inventing_tools_without_end_is_counted_and_told_in_short(guard: Guard) -> None:
+    invented = [{"name": f"tool-{number}"} for number in range(5000)]
+    actions = listed(guard, *invented, ECHO, PAY)
+    records = [action for action in actions if isinstance(action, Audit)]
+    assert len(records) < 50 and guard.refused > MAX_REFUSED
+    assert any(record.body.get("more") for record in records)
+    assert to_server(actions)[0]["method"] == "tools/call", "what was vetted still is"
+
+
+def test_of_the_guards_own_list_only_names_are_kept(guard: Guard) -> None:
+    (asked,) = to_server(
+        guard.from_client(line(id=1, method="tools/call", params={"name": "echo"}))
+    )
+    for number in range(5):
+        page = [{"name": f"filler-{number}", "description": "x" * 100_000}]
+        actions = guard.from_server(line(id=asked["id"], result={"tools": page, "nextCursor": "c"}))
+        (asked,) = to_server(actions)
+    (own,) = guard._own.values()
+    assert own.names == {f"filler-{number}" for number in range(5)}
+    done = guard.from_server(line(id=asked["id"], result={"tools": [ECHO]}))
+    assert [message["method"] for message in to_server(done)] == ["tools/call"]
+
+
+def test_a_call_that_is_cancelled_while_the_list_is_read_quarantines_nothing(guard: Guard) -> None:
+    (asked,) = to_server(
+        guard.from_client(line(id=1, method="tools/call", params={"name": "echo"}))
+    )
+    guard.from_client(line(method="notifications/cancelled", params={"requestId": 1}))
+    more = guard.from_server(line(id=asked["id"], result={"tools": [PAY], "nextCursor": "c"}))
+    (asked,) = to_server(more)
+    guard.from_server(line(id=asked["id"], result={"tools": [ECHO]}))
+    called = guard.from_client(line(id=2, method="tools/call", params={"name": "echo"}))
+    assert audited(called) == [("call", "granted")]
+
+
+@pytest.mark.parametrize("method", ["tools/list", "prompts/list", "initialize"])
+def test_an_answer_that_is_no_object_is_not_passed_on(guard: Guard, method: str) -> None:
+    guard.from_client(line(id=1, method=method))
+    actions = guard.from_server(line(id=1, result=[ECHO]))
+    assert audited(actions) == [("message-refused", "bad-answer")]
+    assert to_client(actions)[0]["error"]["data"] == {"code": "bad-answer"}
+
+
+def test_questions_of_the_server_and_batches_have_a_bound(guard: Guard) -> None:
+    passed = [to_client(guard.from_server(line(id=n, method="ping"))) for n in range(100)]
+    assert 0 < sum(map(bool, passed)) < 100
+    for number in (2**53, -(2**53), 2**63):
+        refused = guard.from_server(line(id=number, method="ping"))
+        assert audited(refused) == [("message-refused", "bad-message")]
+    guard.from_client(line(id="v", method="initialize"))
+    guard.from_server(line(id="v", result={"protocolVersion": "2025-03-26"}))
+    batch = b"[" + b",".join(line(id=n, method="ping") for n in range(500)) + b"]"
+    assert audited(guard.from_server(batch)) == [("message-refused", "batch")]
+    assert audited(guard.from_client(batch)) == [("message-refused", "batch")]
+
+
+def test_a_tool_of_one_era_is_not_called_in_the_other(guard: Guard) -> None:
+    meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+    params = {"name": "echo", "_meta": meta}
+    (asked,) = to_server(guard.from_client(line(id=1, method="tools/call", params=params)))
+    actions = guard.from_server(line(id=asked["id"], result={"tools": []}))
+    assert audited(actions) == [("call", "drift")] and not to_server(actions)

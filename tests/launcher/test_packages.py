@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -194,3 +195,56 @@ def test_two_files_that_differ_only_in_case_cannot_share_a_tree(tmp_path: Path) 
 
     with pytest.raises(BadPackageError, match="twice"):
         list(only_once(read_wheel(path, locked(path)), set(), "pkg"))
+
+
+def packed(
+    path: Path, members: list[tuple[tarfile.TarInfo, bytes]], **options: Any
+) -> LockedTarball:
+    with tarfile.open(path, mode="w:gz", **options) as archive:
+        for info, data in members:
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return LockedTarball(place="node_modules/x", name="x", version="1.0.0", integrity="")
+
+
+def test_a_tarball_that_unpacks_to_more_than_it_may_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "x.tgz"
+    manifest = (tarfile.TarInfo("package/package.json"), b'{"name": "x"}')
+    assert list(read_tarball(place, packed(place, [manifest])))
+    long = tarfile.TarInfo("package/a")
+    long.pax_headers = {"comment": "x" * (1 << 20)}
+    bomb = packed(place, [manifest, (long, b"")], format=tarfile.PAX_FORMAT)
+    folders = []
+    for number in range(300):
+        folder = tarfile.TarInfo(f"package/{number}")
+        folder.type = tarfile.DIRTYPE
+        folders.append((folder, b""))
+    with pytest.raises(BadPackageError, match="header"):
+        list(read_tarball(place, bomb))
+    monkeypatch.setattr("mcps_launcher.install.tarball.MAX_FILES", 100)
+    many = packed(place, [manifest, *folders])
+    with pytest.raises(BadPackageError, match="too many files"):
+        list(read_tarball(place, many))
+    monkeypatch.setattr("mcps_launcher.install.tarball.MAX_TREE_SIZE", 1 << 20)
+    zeros = [(tarfile.TarInfo(f"package/{n}"), bytes(1 << 19)) for n in range(4)]
+    with pytest.raises(BadPackageError, match="unpacks to more"):
+        list(read_tarball(place, packed(place, [manifest, *zeros])))
+
+
+def test_a_wheel_that_is_packed_otherwise_is_refused(tmp_path: Path) -> None:
+    for method in (zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2):
+        path = write_wheel(tmp_path, "pkg", "1.0", FILES)
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(path, "w", compression=method) as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        with pytest.raises(BadPackageError):
+            list(read_wheel(path, locked(path)))
+        spoiled = bytearray(path.read_bytes())
+        spoiled[60:200] = bytes(140)
+        path.write_bytes(bytes(spoiled))
+        with pytest.raises(BadPackageError):
+            list(read_wheel(path, locked(path)))

@@ -208,7 +208,7 @@ def test_noise_without_end_ends_it(wires: Wires) -> None:
     speaker.start()
     assert wires.finish() == "server-misbehaves"
     speaker.join(5)
-    assert len(wires.records) > MAX_REFUSED
+    assert len(wires.records) <= MAX_REFUSED
 
 
 def test_a_line_without_end_ends_it(wires: Wires) -> None:

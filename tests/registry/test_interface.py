@@ -372,3 +372,9 @@ def test_an_issuer_whose_keys_cannot_be_had_vouches_for_nobody(
         login.checker("uri").check(token)
     assert caught.value.code == "token-refused"
     login.close()
+
+
+def test_a_body_that_is_no_object_is_the_senders_fault(world: World) -> None:
+    for body in (b"[1]", b"1", b'"x"', b"null"):
+        for path in ("roles", "approvals"):
+            assert refused(send(world, f"/api/v1/{path}", body)) == (400, "field")

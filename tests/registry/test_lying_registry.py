@@ -8,19 +8,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from tuf.api.metadata import DelegatedRole, Delegations, Targets
 
 from mcps_registry.access import Access, LocalAccess, open_access
 from mcps_registry.ceremony.holders import signer
 from mcps_registry.lanes.edit import next_version
 from mcps_registry.lanes.roles import team_role
 from mcps_registry.own_target import change_target
+from mcps_registry.review.examine import examine
 from mcps_trust.errors import McpsError
+from mcps_trust.http import Http
+from mcps_trust.http_settings import HttpSettings
 from mcps_trust.model.allow_list import AllowList
 from mcps_trust.model.digest import Sha256
 from mcps_trust.model.names import allow_list_path
+from mcps_trust.tuf.client import open_registry
 from worlds import PASSPHRASE, TEAM, World
 
 TARGET = allow_list_path(TEAM)
@@ -176,3 +182,69 @@ def test_what_a_registry_trusts_is_verified_from_a_root_that_the_user_holds(
 
 def test_a_folder_that_holds_no_registry_is_refused(tmp_path: Path) -> None:
     assert code_from(str(tmp_path), None, lambda a: a.role(ROLE)) == "not-a-registry"
+
+
+@pytest.mark.bwrap
+def test_another_release_than_was_asked_for_is_not_reviewed(world: World) -> None:
+    """Whatever the registry answers, the signed statement says what it is about."""
+    good, bad = (world.submit(world.release(name)) for name in ("good", "bad"))
+
+    def swapped(release: str) -> dict[str, Any]:
+        del release
+        return bad
+
+    class Swapper(LocalAccess):
+        def __init__(self) -> None:
+            super().__init__(world.desk)
+            self.submission = swapped
+
+    for asked in ("org.example/good@1.0.0", good["release"], good["release"][:12]):
+        assert examine(LocalAccess(world.desk), asked).proof.release == good["release"]
+        with pytest.raises(McpsError) as caught:
+            examine(Swapper(), asked)
+        assert caught.value.code == "submission-mismatch"
+
+
+def test_a_role_that_may_not_delegate_is_refused_where_it_does(world: World) -> None:
+    """Delegations that go in a circle would be followed for ever."""
+    own = signer(world.keys[ROLE])
+
+    def circle(signed: Targets) -> None:
+        signed.delegations = Delegations(
+            {own.public_key.keyid: own.public_key},
+            roles={ROLE: DelegatedRole(ROLE, [own.public_key.keyid], 1, terminating=False,
+                                       paths=["teams/*/*"])},
+        )  # fmt: skip
+
+    before = world.desk.repository.role(ROLE)
+    new = next_version(ROLE, before, [own], datetime.now(UTC), change=circle)
+    with pytest.raises(McpsError) as caught:
+        world.desk.accept_roles({ROLE: new}, {}, datetime.now(UTC))
+    assert caught.value.code == "role-refused"
+    assert world.desk.repository.role(ROLE) == before
+
+
+def test_delegations_that_go_in_a_circle_are_walked_once(
+    own_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = signer(own_world.keys[ROLE])
+
+    def circle(signed: Targets) -> None:
+        signed.delegations = Delegations(
+            {own.public_key.keyid: own.public_key},
+            roles={ROLE: DelegatedRole(ROLE, [own.public_key.keyid], 1, terminating=False,
+                                       paths=["teams/*/*"])},
+        )  # fmt: skip
+
+    now = datetime.now(UTC)
+    new = next_version(ROLE, own_world.desk.repository.role(ROLE), [own], now, change=circle)
+    monkeypatch.setattr("mcps_registry.lanes.repository._DELEGATORS", frozenset({"teams", ROLE}))
+    own_world.desk.accept_roles({ROLE: new}, {}, now)
+    root = root_of(own_world)
+    with (
+        Http(HttpSettings()) as http,
+        open_registry(tmp_path, own_world.url, root, http) as registry,
+    ):
+        registry.refresh()
+        assert registry.target(TARGET)
+        assert registry.state().expires > now

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from hosts import ECHO_SERVER
 from mcps_registry.cli.commands import cli
 from mcps_trust.model.allow_list import AllowList
 from mcps_trust.model.approval import Approvers
+from mcps_trust.model.digest import Sha256
 from mcps_trust.model.entry import Entry
-from mcps_trust.model.names import allow_list_path, parse_team
+from mcps_trust.model.names import EntryPath, ServerName, allow_list_path, parse_team
 from mcps_trust.model.revocation import Reinstatements, Revocations
 from simulators.package_index import PackageIndex
 from worlds import AUTHOR, NAMESPACE, PASSPHRASE, World, make_world, open_world
@@ -133,7 +134,7 @@ def test_two_approvers_sign_one_entry(office: Office) -> None:
     assert (alice["published"], alice["approvedBy"], alice["threshold"]) == (False, ["alice"], 2)
     assert not office.target(alice["path"])
     bob = tell(cli, "approve", ECHO, *office.at(), "--keys", office.keys, "--approver", "bob",
-               "--yes", "--entry", draft)  # fmt: skip
+               "--yes", "--entry", draft, "--index-pypi", office.index.pypi)  # fmt: skip
     assert bob["published"] and set(bob["approvedBy"]) == {"alice", "bob"}
 
 
@@ -336,3 +337,24 @@ def test_the_state_says_what_is_to_be_renewed(
     monkeypatch.setattr("mcps_registry.cli.status._SOON", 200)
     assert set(tell(cli, "status", folder)["toRenew"]) == {"revoked", "team-demo"}
     assert "renew revoked team-demo" in said(cli, "status", folder)
+
+
+def test_a_draft_about_something_else_is_not_signed(office: Office, tmp_path: Path) -> None:
+    draft = tmp_path / "entry.json"
+    tell(cli, "approve", ECHO, *office.approving(), *RULES, "--save", draft, "--revision", "2")
+    entry = Entry.parse(draft.read_bytes())
+    for changed in (
+        replace(entry, release=Sha256("0" * 64)),
+        replace(entry, bundle_sha256=Sha256("0" * 64)),
+        replace(entry, path=EntryPath(ServerName(NAMESPACE, "other"), "1.0.0", 3)),
+        replace(entry, identity=replace(entry.identity, subject="*@example.org")),
+    ):
+        draft.write_bytes(changed.to_bytes())
+        error = tell(cli, "approve", ECHO, *office.approving(), "--entry", draft, code=65)
+        assert error["code"] == "draft-mismatch"
+    draft.write_bytes(replace(entry, path=replace(entry.path, revision=3)).to_bytes())
+    empty = PackageIndex()
+    words = [*office.approving(), "--entry", draft, "--index-pypi", empty.pypi]
+    assert tell(cli, "approve", ECHO, *words, code=65)["code"] == "draft-mismatch"
+    empty.close()
+    assert tell(cli, "approve", ECHO, *office.approving(), "--entry", draft)["published"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import signal
 import sys
@@ -126,3 +127,12 @@ def test_a_passphrase_is_asked_for_at_a_terminal(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(click, "prompt", prompt)
     assert read_passphrase(None, "alice") == b"typed"
     assert asked == ["Passphrase of alice"]
+
+
+def test_json_for_machines_does_not_repaint_the_terminal_either() -> None:
+    text = said(sample, "show", "--json")
+    assert "\u202e" not in text and "\x1b" not in text
+    assert json.loads(text) == {"text": REPAINTS}
+    surrogate = NotPermittedError("a name \udcff", found="\udcfe")
+    assert surrogate.to_dict()["what"].encode()  # type: ignore[attr-defined]  # a text
+    assert str(surrogate).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -74,3 +75,19 @@ def test_another_spelling_of_the_same_value_is_not_ours(value: object) -> None:
         return
     with pytest.raises(strict_json.JsonSyntaxError):
         strict_json.loads_canonical(other)
+
+
+def test_a_large_document_is_refused_as_fast_as_it_is_read() -> None:
+    """Neither a key that stands twice nor many small values cost more than the text is long."""
+    began = time.monotonic()
+    keys = ",".join(f'"k{number}":1' for number in range(200_000))
+    with pytest.raises(McpsError) as caught:
+        strict_json.loads(f'{{{keys},"k199999":2}}'.encode(), limit=1 << 24)
+    assert caught.value.code == "json-duplicate-key"
+    for data in (b"[" + b"{}," * 600_000 + b"{}]", b"[" + b"1," * 600_000 + b"1]"):
+        with pytest.raises(McpsError) as caught:
+            strict_json.loads(data, limit=1 << 24)
+        assert caught.value.code == "json-too-large"
+    text = json.dumps({"text": 'a, [b] {c} \\ "d"' * 100_000}).encode()
+    assert strict_json.loads(text, limit=1 << 24), "what stands in texts is not counted"
+    assert time.monotonic() - began < 20

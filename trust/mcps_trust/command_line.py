@@ -74,7 +74,7 @@ def run(command: click.Command, arguments: list[str] | None = None) -> int:
 def emit(as_json: bool, document: Mapping[str, Any], text: str) -> None:
     """Print a result: the document for machines, or the text for people."""
     if as_json:
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        click.echo(_json(document, indent=2))
     else:
         click.echo(printable(text))
 
@@ -113,7 +113,15 @@ def read_passphrase(file: Path | None, whose: str) -> bytes:
 
 def _report(error: McpsError, *, as_json: bool) -> int:
     if as_json:
-        click.echo(json.dumps({"error": error.to_dict()}, ensure_ascii=False), err=True)
+        click.echo(_json({"error": error.to_dict()}), err=True)
     else:
         click.echo(f"error [{error.code}]: {error}", err=True)
     return error.exit_code
+
+
+def _json(document: Mapping[str, Any], indent: int | None = None) -> str:
+    """JSON that a terminal can be shown: escaped where a text is more than printable."""
+    text = json.dumps(document, indent=indent, ensure_ascii=False)
+    if printable(text) == text:
+        return text
+    return json.dumps(document, indent=indent)

@@ -81,7 +81,12 @@ class McpsError(Exception):
             "found": self.found,
             "remedy": self.remedy or None,
         }
-        return {key: value for key, value in pairs.items() if value is not None}
+        return {key: _encodable(value) for key, value in pairs.items() if value is not None}
+
+
+def _encodable(text: str) -> str:
+    """`text` without halves of surrogate pairs, which file names may hold and UTF-8 cannot."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class UsageError(McpsError):

@@ -39,10 +39,15 @@ _LISTS = {
     "prompts/list": ("prompts", "name"),
     "resources/templates/list": ("resourceTemplates", "uriTemplate"),
 }
+_POLICED = frozenset((*_LISTS, "initialize", "server/discover"))
 _READS = frozenset({"resources/read", "prompts/get", "completion/complete", "resources/subscribe"})
 # What a server of the legacy era may ask of the host; the rest is refused.
 _SERVER_MAY_ASK = frozenset({"ping", "roots/list"})
 _MAX_HELD = 64
+_MAX_ASKED = 64  # requests of the server's that the host has not answered
+_MAX_BATCH = 100  # messages
+_MAX_LISTED = 10_000  # names of tools
+_MAX_TOLD = 20  # definitions of one list that are written down by name
 MAX_PAGES = 100
 MAX_REFUSED = 1000
 """Refused messages of one server after which its session is ended."""
@@ -58,6 +63,16 @@ class _Pending:
     audited: bool = False
 
 
+@dataclass(slots=True)
+class _OwnList:
+    """The guard's own list of tools, page by page; of each only the names are kept."""
+
+    era: Era
+    meta: object
+    names: set[str] = field(default_factory=set)
+    pages: int = 0
+
+
 @dataclass
 class Guard:
     """The state of one session's conversation."""
@@ -66,13 +81,12 @@ class Guard:
     limit: int
     _pending: dict[Id, _Pending] = field(default_factory=dict)
     _server_asked: set[Id] = field(default_factory=set)
-    _own: dict[str, tuple[Era, list[dict[str, Any]]]] = field(default_factory=dict)
+    _own: dict[str, _OwnList] = field(default_factory=dict)
     _own_count: int = 0
     _listed: set[Era] = field(default_factory=set)
     _drifted: dict[str, set[str]] = field(default_factory=dict)
     _held: list[Message] = field(default_factory=list)
     _version: str = ""
-    _pages: int = 0
     refused: int = 0
 
     # from the host ---------------------------------------------------------------------
@@ -87,8 +101,8 @@ class Guard:
             return [Audit("message-refused", body), ToClient(error_answer(None, kind, error.what))]
         if isinstance(parsed, Message):
             return self._client_message(parsed)
-        if self._version != _BATCHING_VERSION:
-            text = "batches are not part of this protocol version"
+        if self._version != _BATCHING_VERSION or len(parsed) > _MAX_BATCH:
+            text = "a batch is too long, or not part of this protocol version"
             body = {"direction": "client", "reason": "batch"}
             return [
                 Audit("message-refused", body),
@@ -179,19 +193,17 @@ class Guard:
         if len(self._held) >= _MAX_HELD:
             return [ToClient(tool_refusal(message.id, era, "too many calls before the first list"))]
         self._held.append(message)
-        if any(own_era == era for own_era, _ in self._own.values()):
+        if any(own.era == era for own in self._own.values()):
             return []
-        return [self._list_tools(era, message, cursor=None, found=[])]
+        return [self._list_tools(_OwnList(era, message.params.get("_meta")), cursor=None)]
 
-    def _list_tools(
-        self, era: Era, like: Message, cursor: str | None, found: list[dict[str, Any]]
-    ) -> ToServer:
+    def _list_tools(self, own: _OwnList, cursor: str | None) -> ToServer:
         self._own_count += 1
         identity = f"{_OWN_ID}{self._own_count}"
-        self._own[identity] = (era, found)
+        self._own[identity] = own
         params: dict[str, Any] = {} if cursor is None else {"cursor": cursor}
-        if era == "modern":
-            params["_meta"] = like.params["_meta"]
+        if own.era == "modern":
+            params["_meta"] = own.meta
         return ToServer(
             encode({"jsonrpc": "2.0", "id": identity, "method": "tools/list", "params": params})
         )
@@ -201,6 +213,8 @@ class Guard:
         tool = name if isinstance(name, str) else ""
         rule = self.pins.tools.get(tool) if self.pins.is_granted(tool) else None
         refusal = refusal_of(rule)
+        if refusal is None and not self.pins.knows_tool(era, tool):
+            refusal = "drift", "this tool was not vetted for this era of the protocol"
         if refusal is None and tool in self._drifted.get("tools", ()):
             refusal = "drift", "this tool is not the one that was vetted: it is quarantined"
         body = {
@@ -237,7 +251,7 @@ class Guard:
             return self._refuse_server(error.code)
         if isinstance(parsed, Message):
             return self._server_message(parsed)
-        if self._version != _BATCHING_VERSION:
+        if self._version != _BATCHING_VERSION or len(parsed) > _MAX_BATCH:
             return self._refuse_server("batch")
         return [action for message in parsed for action in self._server_message(message)]
 
@@ -264,7 +278,11 @@ class Guard:
         return [Audit("message-refused", {**body, "method": method[:100]} if method else body)]
 
     def _server_request(self, message: Message) -> list[Action]:
-        if message.method in _SERVER_MAY_ASK and message.id is not None:
+        if (
+            message.method in _SERVER_MAY_ASK
+            and message.id is not None
+            and len(self._server_asked) < _MAX_ASKED
+        ):
             self._server_asked.add(message.id)
             return [ToClient(message.line)]
         refused = self._refuse_server("server-request", message.method)
@@ -290,13 +308,14 @@ class Guard:
 
     def _pass_answer(self, message: Message, pending: _Pending) -> list[Action]:
         result = message.result
+        if result is None and "result" in message.value and pending.method in _POLICED:
+            return self._bad_answer(message)
         if result is None:
             return [ToClient(message.line)]
         if result.get("resultType") == "input_required":
-            body = {"direction": "server", "reason": "input-required"}
             text = "mcps refused: the server asked the client for input, which is not granted"
             return [
-                Audit("message-refused", body),
+                *self._refuse_server("input-required"),
                 ToClient(tool_refusal(message.id, pending.era, text)),
             ]
         if pending.method in _LISTS:
@@ -325,19 +344,22 @@ class Guard:
         key, name_key = _LISTS[pending.method]
         items = result.get(key)
         if not isinstance(items, list):
-            text = "the server's list is not one"
-            return [
-                *self._refuse_server("bad-list"),
-                ToClient(error_answer(message.id, REFUSED, text, {"code": "bad-list"})),
-            ]
+            return self._bad_answer(message)
         shown, actions = self._judge(key, name_key, pending.era, items)
         return [*actions, ToClient(encode({**message.value, "result": {**result, key: shown}}))]
+
+    def _bad_answer(self, message: Message) -> list[Action]:
+        text = "the server's answer is not of the form that it must have"
+        return [
+            *self._refuse_server("bad-answer"),
+            ToClient(error_answer(message.id, REFUSED, text, {"code": "bad-answer"})),
+        ]
 
     def _judge(
         self, kind: str, name_key: str, era: Era, items: list[Any]
     ) -> tuple[list[Any], list[Action]]:
         shown: list[Any] = []
-        actions: list[Action] = []
+        fresh: list[str] = []
         drifted = self._drifted.setdefault(kind, set())
         for item in items:
             name = item.get(name_key) if isinstance(item, dict) else None
@@ -345,30 +367,34 @@ class Guard:
             if verdict.shown:
                 shown.append(item)
             elif verdict.reason == "drift" and str(name) not in drifted:
-                actions.append(Audit("drift", {"kind": kind, "name": str(name)[:200]}))
+                fresh.append(str(name)[:200])
                 drifted.add(str(name))
-        return shown, actions
+        self.refused += len(fresh)  # a server that goes on inventing some is ended
+        told: list[Action] = [
+            Audit("drift", {"kind": kind, "name": name}) for name in fresh[:_MAX_TOLD]
+        ]
+        if len(fresh) > _MAX_TOLD:
+            told.append(Audit("drift", {"kind": kind, "name": "", "more": len(fresh) - _MAX_TOLD}))
+        return shown, told
 
     def _own_answer(self, identity: str, message: Message) -> list[Action]:
-        era, found = self._own.pop(identity)
+        own = self._own.pop(identity)
         result = message.result or {}
-        page = result.get("tools")
-        found += page if isinstance(page, list) else []
-        cursor = result.get("nextCursor")
-        held = [call for call in self._held if era_of(call) == era]
-        self._pages += 1
-        if isinstance(cursor, str) and held and self._pages < MAX_PAGES:
-            return [self._list_tools(era, held[0], cursor, found)]
-        unfinished = isinstance(cursor, str) or not isinstance(page, list)
-        self._pages = 0
-        _, actions = self._judge("tools", "name", era, found)
-        names = [tool.get("name") for tool in found if isinstance(tool, dict)]
-        listed = {name for name in names if isinstance(name, str)}
-        if unfinished:
-            self._drifted["tools"] |= self.pins.tools.keys() - listed
-        self._listed.add(era)
-        self._held = [call for call in self._held if era_of(call) != era]
-        return [*actions, *(action for call in held for action in self._decide_call(call, era))]
+        page, cursor = result.get("tools"), result.get("nextCursor")
+        items = page if isinstance(page, list) else []
+        _, actions = self._judge("tools", "name", own.era, items)
+        names = (tool.get("name") for tool in items if isinstance(tool, dict))
+        own.names |= {name for name in names if isinstance(name, str)}
+        own.pages += 1
+        if isinstance(cursor, str) and own.pages < MAX_PAGES and len(own.names) < _MAX_LISTED:
+            return [*actions, self._list_tools(own, cursor)]
+        if isinstance(cursor, str) or not isinstance(page, list):
+            # What was not seen cannot be held to be as it was.
+            self._drifted["tools"] |= self.pins.tools.keys() - own.names
+        self._listed.add(own.era)
+        held = [call for call in self._held if era_of(call) == own.era]
+        self._held = [call for call in self._held if era_of(call) != own.era]
+        return [*actions, *(action for call in held for action in self._decide_call(call, own.era))]
 
     @property
     def holds_calls(self) -> bool:

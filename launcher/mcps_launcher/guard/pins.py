@@ -72,6 +72,10 @@ class Pins:
         """Whether the entry has a rule for the tool and the team has not taken it away."""
         return tool in self.tools and tool not in self.deny_tools
 
+    def knows_tool(self, era: Era, name: str) -> bool:
+        """Whether a tool of that name was vetted for that era."""
+        return ("tools", era, name) in self._pins
+
     def knows_prompt(self, era: Era, name: object) -> bool:
         """Whether a prompt of that name was vetted."""
         return isinstance(name, str) and ("prompts", era, name) in self._pins

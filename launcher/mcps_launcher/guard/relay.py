@@ -220,6 +220,8 @@ class Relay:
 
     def _carry_out(self, actions: list[Action]) -> None:
         for action in actions:
+            if self.guard.refused > MAX_REFUSED:
+                return  # the session ends; what it would have said is not worth a full disk
             match action:
                 case Audit():
                     self.audit(action)

@@ -1,18 +1,35 @@
-"""Read an npm tarball: regular files only, below the one folder that it has."""
+"""Read an npm tarball: regular files only, below the one folder that it has.
+
+A few kilobytes can unpack to as much as one likes, so what is unpacked is counted, headers are
+kept short, and nothing of what was passed on is kept.
+"""
 
 from __future__ import annotations
 
+import gzip
 import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, cast
 
-from mcps_launcher.install.tree import MAX_FILE_SIZE, BadPackageError, PackageFile, check_path
+from mcps_launcher.install.tree import (
+    MAX_FILE_SIZE,
+    MAX_FILES,
+    MAX_TREE_SIZE,
+    BadPackageError,
+    PackageFile,
+    check_path,
+)
 from mcps_trust.errors import McpsError
 from mcps_trust.model import strict_json
 from mcps_trust.model.package_lock import LockedTarball
 
 __all__ = ["read_tarball"]
+
+_BLOCK = 1 << 18  # bytes
+_MAX_HEADER = 64 * 1024  # bytes
+_PLAIN = frozenset((*tarfile.REGULAR_TYPES, tarfile.DIRTYPE))
 
 
 def read_tarball(path: Path, locked: LockedTarball) -> Iterator[PackageFile]:
@@ -28,25 +45,69 @@ def read_tarball(path: Path, locked: LockedTarball) -> Iterator[PackageFile]:
     """
     label = f"{locked.name}@{locked.version}"
     try:
-        with tarfile.open(path, mode="r:gz") as archive:
-            for member in archive:
-                if member.isdir():
-                    continue
-                if not member.isreg() or member.size > MAX_FILE_SIZE:
-                    raise BadPackageError(
-                        f"{label} holds something that is not a plain file", found=member.name[:200]
-                    )
-                _, _, inner = member.name.removeprefix("./").partition("/")
-                relative = check_path(inner, label)
-                file = archive.extractfile(member)
-                content = file.read() if file is not None else b""
-                if len(content) != member.size:
-                    raise BadPackageError(f"{label} is cut off", found=relative)
-                if relative == "package.json":
-                    _check_identity(content, locked, label)
-                yield PackageFile(f"{locked.place}/{relative}", content)
+        with (
+            gzip.open(path) as unpacked,
+            tarfile.open(
+                fileobj=cast("IO[bytes]", _Counted(unpacked)),
+                mode="r|",
+                bufsize=_BLOCK,
+                tarinfo=_ShortHeader,
+            ) as archive,
+        ):
+            for _ in range(MAX_FILES):
+                member = archive.next()
+                archive.members = []  # type: ignore[attr-defined]  # else it keeps them all
+                if member is None:
+                    return
+                yield from _file(archive, member, locked, label)
+            raise BadPackageError(f"{label} has too many files", expected=f"{MAX_FILES}")
     except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError) as error:
         raise BadPackageError(f"{label} is not a readable tarball", found=str(error)) from error
+
+
+def _file(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, locked: LockedTarball, label: str
+) -> Iterator[PackageFile]:
+    if member.isdir():
+        return
+    if not member.isreg() or member.size > MAX_FILE_SIZE:
+        raise BadPackageError(
+            f"{label} holds something that is not a plain file", found=member.name[:200]
+        )
+    _, _, inner = member.name.removeprefix("./").partition("/")
+    relative = check_path(inner, label)
+    file = archive.extractfile(member)
+    content = file.read() if file is not None else b""
+    if len(content) != member.size:
+        raise BadPackageError(f"{label} is cut off", found=relative)
+    if relative == "package.json":
+        _check_identity(content, locked, label)
+    yield PackageFile(f"{locked.place}/{relative}", content)
+
+
+class _Counted:
+    """Reads on until more came than a closure may have."""
+
+    def __init__(self, source: gzip.GzipFile) -> None:
+        self._source = source
+        self._left = MAX_TREE_SIZE
+
+    def read(self, size: int) -> bytes:
+        """As any file."""
+        data = self._source.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise tarfile.ReadError("it unpacks to more than a closure may have")
+        return data
+
+
+class _ShortHeader(tarfile.TarInfo):
+    """A member whose extended headers are no longer than any path may be."""
+
+    def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type not in _PLAIN and self.size > _MAX_HEADER:
+            raise tarfile.ReadError("a header of it is too long")
+        return super()._proc_member(tarfile_)  # type: ignore[misc,no-any-return]  # made to be overridden, and untyped
 
 
 def _check_identity(content: bytes, locked: LockedTarball, label: str) -> None:

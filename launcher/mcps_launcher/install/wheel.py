@@ -11,6 +11,7 @@ import base64
 import csv
 import hashlib
 import io
+import lzma
 import stat
 import zipfile
 import zlib
@@ -60,6 +61,7 @@ def read_wheel(path: Path, locked: LockedWheel) -> Iterator[PackageFile]:
         NotImplementedError,
         RuntimeError,
         EOFError,
+        lzma.LZMAError,
         KeyError,
         ValueError,
         OSError,
@@ -106,6 +108,8 @@ def _file(
 ) -> Iterator[PackageFile]:
     path = check_path(info.filename, name)
     mode = info.external_attr >> 16
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise BadPackageError(f"{name} is packed in a way that wheels are not", found=path)
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG) or info.file_size > MAX_FILE_SIZE:
         raise BadPackageError(f"{name} holds something that is not a plain file", found=path)
     content = archive.read(info)

@@ -28,6 +28,7 @@ from mcps_launcher.sandbox.process import (
 )
 from mcps_launcher.sandbox.readback import judge, observe
 from mcps_launcher.sandbox.seccomp import compile_bpf
+from mcps_launcher.sandbox.watcher import Watcher, end_group
 from mcps_trust.locked_file import make_private_directory
 
 __all__ = ["BWRAP", "Bwrap", "bwrap_arguments"]
@@ -98,6 +99,7 @@ class Bwrap:
         keep: list[int] = []
         failure_read, failure_write = os.pipe()
         info_read, info_write = os.pipe()
+        watcher = Watcher(end_group)
         own_ends: list[int] = []
         try:
             filter_fd = _memory_file("seccomp", compile_bpf(plan.seccomp, plan.machine), keep)
@@ -114,6 +116,7 @@ class Bwrap:
                 uid=lease.uid if lease is not None else os.geteuid(),
                 limits=limits,
                 failure=failure_write,
+                watcher=watcher.pipe,
             )
             argv = bwrap_arguments(
                 plan,
@@ -133,6 +136,7 @@ class Bwrap:
                 preexec_fn=stage.enter,  # noqa: PLW1509 - this process has one thread
             )  # fmt: skip
         except (OSError, subprocess.SubprocessError) as error:
+            watcher.close()
             os.close(failure_write)
             failure_write = -1
             reason = os.read(failure_read, 600).decode("utf-8", "replace")
@@ -146,7 +150,7 @@ class Bwrap:
                 if descriptor >= 0:
                     with contextlib.suppress(OSError):
                         os.close(descriptor)
-        return BwrapProcess(plan, child, own_ends, info_read, limits, lease)
+        return BwrapProcess(plan, child, own_ends, info_read, limits, lease, watcher)
 
 
 class BwrapProcess:
@@ -160,6 +164,7 @@ class BwrapProcess:
         info: int,
         limits: Limits,
         lease: UidLease | None,
+        watcher: Watcher,
     ) -> None:
         self.stdin, self.stdout, self.stderr = streams
         self._plan = plan
@@ -167,6 +172,7 @@ class BwrapProcess:
         self._info = info
         self._limits = limits
         self._lease = lease
+        self._watcher = watcher
 
     def started(self) -> None:
         """Nothing to wait for: `spawn` has seen it executed."""
@@ -196,6 +202,8 @@ class BwrapProcess:
         """End everything inside, and free group and user id."""
         if self._child.poll() is None:
             self._child.kill()  # its namespace's first process dies with it, and all inside
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)  # where that does not know so yet
         self._child.wait()
         for pid in self._limits.members():
             with contextlib.suppress(ProcessLookupError):
@@ -206,6 +214,7 @@ class BwrapProcess:
             self._info = -1
         if self._lease is not None:
             self._lease.release()
+        self._watcher.close()
 
     def _init_pid(self, deadline: float) -> int:
         text = b""

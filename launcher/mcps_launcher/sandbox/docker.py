@@ -19,13 +19,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mcps_launcher.sandbox.docker_watcher import Watcher
 from mcps_launcher.sandbox.engine import Engine, EngineError
 from mcps_launcher.sandbox.plan import INNER_UID, Bind, Data, Link, Plan, Tmpfs
 from mcps_launcher.sandbox.process import BackEndUnavailableError, SandboxFailedError, SelfTest
 from mcps_launcher.sandbox.readback import judge, observe
 from mcps_launcher.sandbox.runtime_image import REPOSITORY, image_name, write_image
 from mcps_launcher.sandbox.seccomp import oci_profile
+from mcps_launcher.sandbox.watcher import Watcher, remove_container
 from mcps_trust.locked_file import make_private_directory
 
 __all__ = ["SOCKET", "Docker"]
@@ -244,7 +244,7 @@ class DockerProcess:
         self._place = place
         self._exit: int | None = None
         self._ended = threading.Event()
-        self._watcher = Watcher(SOCKET, container)
+        self._watcher = Watcher(lambda _told: remove_container(SOCKET, container))
         self._socket = engine.attach(container)
         inner_in, self.stdin = os.pipe()
         self.stdout, inner_out = os.pipe()

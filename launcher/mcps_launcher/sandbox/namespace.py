@@ -36,6 +36,8 @@ class Stage:
         uid: who to become; the caller's own for an ordinary user.
         limits: taken on before privileges are dropped.
         failure: descriptor that a reason is written to if the child fails.
+        watcher: descriptor that the child writes its id to, for whoever ends it should the
+            launcher be gone.
     """
 
     folder: str
@@ -44,11 +46,15 @@ class Stage:
     uid: int
     limits: Limits
     failure: int
+    watcher: int
 
     # Between fork and exec no coverage is written; the sandbox's own tests prove what it does.
     def enter(self) -> None:  # pragma: no cover
         """Called in the child. What it raises, the parent sees as a failed start."""
         try:
+            # A group of its own: bubblewrap's second process is in it until it has its own.
+            os.setpgid(0, 0)
+            os.write(self.watcher, str(os.getpid()).encode())
             self._enter()
         except Exception as error:
             os.write(self.failure, f"{type(error).__name__}: {error}".encode()[:500])

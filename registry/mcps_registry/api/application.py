@@ -148,4 +148,4 @@ async def _json(request: Request) -> Any:
         data += chunk
         if len(data) > _JSON_LIMIT:
             raise BadSubmissionError("the request is too large", expected=f"{_JSON_LIMIT} bytes")
-    return strict_json.loads(bytes(data), limit=_JSON_LIMIT)
+    return await run_in_threadpool(strict_json.loads, bytes(data), limit=_JSON_LIMIT)

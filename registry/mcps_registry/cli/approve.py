@@ -17,7 +17,7 @@ from mcps_registry.review.examine import Examined, examine
 from mcps_registry.review.index_comparison import compare_with_index
 from mcps_trust.bundle.approvals import sign_approval
 from mcps_trust.command_line import emit, json_option, progress
-from mcps_trust.errors import UsageError
+from mcps_trust.errors import UntrustedDataError, UsageError
 from mcps_trust.model import strict_json
 from mcps_trust.model.approval import ApprovalStatement
 from mcps_trust.model.digest import Sha256
@@ -29,6 +29,13 @@ from mcps_trust.model.vetting import APPROVALS, CLASSES, TIERS, Tier, ToolRule
 from mcps_trust.printable import printable
 
 __all__ = ["approve", "reject"]
+
+
+class DraftMismatchError(UntrustedDataError):
+    """An entry is about something else than the approver looked at."""
+
+    code = "draft-mismatch"
+    advice = "ask whoever wrote the draft, and whoever runs the registry"
 
 
 @click.command()
@@ -119,6 +126,19 @@ def approve(
     now = datetime.now(UTC)
     if draft is not None:
         entry = Entry.parse(draft.read_bytes())
+        _check_draft(entry, examined)
+        with progress("comparing every locked file with the package index"):
+            artifacts = compare_with_index(
+                examined.closures,
+                pypi=index_pypi or access.index_pypi,
+                npm=index_npm or access.index_npm,
+            )
+        if not set(artifacts.unmatched) <= set(entry.artifacts.unmatched):
+            raise DraftMismatchError(
+                "this machine's package index lacks more files than the draft says",
+                expected="; ".join(entry.artifacts.unmatched) or "every file on the index",
+                found="; ".join(artifacts.unmatched),
+            )
     else:
         with progress("comparing every locked file with the package index"):
             artifacts = compare_with_index(
@@ -143,6 +163,12 @@ def approve(
     if save is not None:
         save.write_bytes(entry.to_bytes())
     state = _sign(access, entry, keys, approver, comment, now)
+    if state["path"] != str(entry.path):
+        raise DraftMismatchError(
+            "the registry answers about another entry than was signed",
+            expected=str(entry.path),
+            found=str(state["path"]),
+        )
     published = "published" if state["published"] else "not published yet"
     approved_by = ", ".join(map(str, state["approvedBy"]))  # type: ignore[call-overload]
     emit(
@@ -174,6 +200,23 @@ def reject(release: str, folder: Path, reason: str, as_json: bool) -> None:
     """
     item = open_desk(RegistryFolder(folder), bytes).reject(release, reason)
     emit(as_json, item, f"{item['server']}@{item['version']} rejected: {reason}")
+
+
+def _check_draft(entry: Entry, examined: Examined) -> None:
+    """Let pass another approver's draft that is about what was examined here.
+
+    Raises:
+        DraftMismatchError: it is about something else.
+    """
+    server = examined.statement.server
+    wanted = (str(server.name), server.version, examined.proof.release, examined.proof.bundle,
+              examined.identity)  # fmt: skip
+    found = (str(entry.path.server), entry.path.version, entry.release, entry.bundle_sha256,
+             entry.identity)  # fmt: skip
+    if wanted != found:
+        raise DraftMismatchError(
+            "the draft is about another release", expected=str(wanted), found=str(found)
+        )
 
 
 def _sign(

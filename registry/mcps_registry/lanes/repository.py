@@ -42,6 +42,7 @@ from mcps_trust.model.names import parse_segment
 __all__ = ["ISSUED_FIELD", "Repository", "RoleRefusedError", "VersionConflictError"]
 
 ISSUED_FIELD = "x-mcps-issued"
+_DELEGATORS = frozenset({"targets", "teams", "catalog"})
 _SERIALIZER = JSONSerializer(compact=True)
 
 
@@ -284,6 +285,8 @@ class Repository:
                 f"{role} has expired already", found=format_time(new.signed.expires)
             )
         if isinstance(new.signed, Targets):
+            if new.signed.delegations is not None and role not in _DELEGATORS:
+                raise RoleRefusedError(f"{role} may not delegate to anybody")
             self._check_files(role, new.signed, files)
         return new
 

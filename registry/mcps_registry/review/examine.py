@@ -44,7 +44,8 @@ def examine(access: Access, release: str) -> Examined:
     Raises:
         NoRootError: the registry is at a URL, and no root metadata was given.
         NoSuchSubmissionError, UnavailableError: it is not there.
-        SubmissionMismatchError: the queue's record differs from what was signed.
+        SubmissionMismatchError: the queue's record differs from what was signed, or is about
+            another release than was asked for.
         UntrustedDataError: bundle or locks are not valid.
     """
     item = access.submission(release)
@@ -55,6 +56,13 @@ def examine(access: Access, release: str) -> Examined:
     bundle = access.blob(Sha256(item["bundleSha256"]))
     proof, payload = verify_bundle(bundle, trusted_root=root, identity=identity)
     statement = ReleaseStatement.parse(payload)
+    about = f"{statement.server.name}@{statement.server.version}"
+    if not release or not (proof.release.startswith(release) or about == release):
+        raise SubmissionMismatchError(
+            "the registry shows another release than was asked for",
+            expected=release,
+            found=f"{about}, release {proof.release}",
+        )
     if proof.release != item["release"] or len(bundle) != item["bundleSize"]:
         raise SubmissionMismatchError(
             "the queue names another release than was signed",

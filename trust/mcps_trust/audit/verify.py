@@ -41,6 +41,8 @@ def verify_audit(directory: AuditDirectory) -> tuple[SessionState, ...]:
     opened: dict[str, str] = {}
     closed: dict[str, str] = {}
     for record in host.records if host else ():
+        if record.get("event") == "launch-refused":
+            continue  # it had no session
         ends = opened if record.get("event") == "host-session-open" else closed
         session, digest = record.get("session"), record.get("first") or record.get("last")
         if not isinstance(session, str) or not isinstance(digest, str) or session in ends:

@@ -24,6 +24,8 @@ __all__ = ["KINDS", "Kind", "Reinstatements", "Revocation", "Revocations"]
 Kind = Literal["digest", "signer", "publisher", "package", "artifact"]
 KINDS: tuple[Kind, ...] = ("digest", "signer", "publisher", "package", "artifact")
 
+_MAX_LIST = 16 * 1024 * 1024  # bytes
+_MAX_UNION = 64 * 1024 * 1024  # bytes
 _ID = re.compile(r"[0-9a-zA-Z-]{8,64}")
 _INTEGRITY = re.compile(r"sha512-[A-Za-z0-9+/]{86}==")
 
@@ -106,7 +108,9 @@ class Revocations:
             UnsupportedVersionError: a format version that this release does not know.
             UntrustedDataError: anything else about it is wrong.
         """
-        fields = Fields(strict_json.loads_canonical(data, limit=16 * 1024 * 1024), "revocations")
+        fields = Fields(
+            strict_json.loads_canonical(data, limit=_MAX_LIST, values=_MAX_LIST), "revocations"
+        )
         fields.version("version", 1)
         found = tuple(Revocation.from_fields(item) for item in fields.objects("revocations"))
         if len({revocation.id for revocation in found}) != len(found):
@@ -121,7 +125,9 @@ class Revocations:
         Raises:
             UntrustedDataError: it is not a list of revocations.
         """
-        fields = Fields(strict_json.loads_canonical(data, limit=64 * 1024 * 1024), "revocations")
+        fields = Fields(
+            strict_json.loads_canonical(data, limit=_MAX_UNION, values=_MAX_UNION), "revocations"
+        )
         fields.version("version", 1)
         items = fields.array("revocations", longest=1_000_000)
         found = tuple(Revocation.from_fields(Fields(item, "revocation")) for item in items)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections import Counter
 from typing import Any, NoReturn
 
 from mcps_trust.errors import UntrustedDataError
@@ -29,6 +31,9 @@ __all__ = [
 
 MAX_DEPTH = 64
 """Nested arrays and objects, as levels. Far above any real document."""
+
+MAX_VALUES = 500_000
+"""Values of all kinds in one document: each takes up to a hundred times its text in memory."""
 
 _DEFAULT_LIMIT = 4 * 1024 * 1024  # bytes
 
@@ -69,12 +74,13 @@ class UnpairedSurrogateError(UntrustedDataError):
     code = "json-unpaired-surrogate"
 
 
-def loads(data: bytes, *, limit: int = _DEFAULT_LIMIT) -> Any:
+def loads(data: bytes, *, limit: int = _DEFAULT_LIMIT, values: int = MAX_VALUES) -> Any:
     """Read one JSON document.
 
     Args:
         data: the document, UTF-8 without byte order mark.
         limit: size in bytes beyond which it is not even looked at.
+        values: how many values it may hold.
 
     Raises:
         TooLargeError, JsonSyntaxError, DuplicateKeyError, NotANumberError,
@@ -86,6 +92,7 @@ def loads(data: bytes, *, limit: int = _DEFAULT_LIMIT) -> Any:
             expected=f"at most {limit} bytes",
             found=f"{len(data)} bytes",
         )
+    _check_count(data, values)
     try:
         text = data.decode("utf-8")
         value = _DECODER.decode(text)
@@ -113,14 +120,14 @@ def dumps(value: object) -> bytes:
     return text.encode("utf-8") + b"\n"
 
 
-def loads_canonical(data: bytes, *, limit: int = _DEFAULT_LIMIT) -> Any:
+def loads_canonical(data: bytes, *, limit: int = _DEFAULT_LIMIT, values: int = MAX_VALUES) -> Any:
     """Read one of our own formats, which must be spelled as `dumps` spells it.
 
     Raises:
         JsonSyntaxError: it is JSON, but spelled otherwise.
         UntrustedDataError: as `loads`.
     """
-    value = loads(data, limit=limit)
+    value = loads(data, limit=limit, values=values)
     if dumps(value) != data:
         raise JsonSyntaxError(
             "the document is not in the project's own spelling",
@@ -132,9 +139,9 @@ def loads_canonical(data: bytes, *, limit: int = _DEFAULT_LIMIT) -> Any:
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DuplicateKeyError("an object names a key twice", found=repr(twice))
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
+        raise DuplicateKeyError("an object names a key twice", found=repr(twice)[:100])
     return result
 
 
@@ -150,6 +157,22 @@ def _float(text: str) -> float:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float)
+
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+
+
+def _check_count(data: bytes, most: int) -> None:
+    """Refuse a document of more than `most` values, before any of them is made."""
+    if _separators(data) <= most:
+        return
+    # Some of them may stand in texts.
+    if _separators(_STRING.sub(b"", data)) > most:
+        raise TooLargeError("the document holds too many values", expected=f"at most {most}")
+
+
+def _separators(data: bytes) -> int:
+    return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
 def _check_depth(value: object) -> None:

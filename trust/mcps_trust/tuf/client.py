@@ -146,9 +146,13 @@ class Registry:
     def _expiries(self) -> Iterator[datetime]:
         """The expiry of each targets role on the way to each target that was asked for."""
         seen: set[str] = set()
+        walked: set[tuple[str, str]] = set()
         waiting = [("targets", path) for path in self._asked]
         while waiting:
             role, path = waiting.pop()
+            if (role, path) in walked:
+                continue  # delegations may go in a circle
+            walked.add((role, path))
             place = self._metadata / f"{role}.json"
             if not place.exists():
                 continue
