@@ -220,6 +220,7 @@ def allow(story: Story) -> None:
         "--development",
     )
     story.say(f"it may start: {', '.join(document['aliases'])}")
+    # Only so that the last step is short: every 5 minutes is usual.
     (story.home / "config.toml").write_text("recheck = 2\n")
     story.fact(aliases=document["aliases"])
 
@@ -311,7 +312,10 @@ def revoke(story: Story) -> None:
     """Taking it back, from a running server too."""
     story.step("On call, somebody revokes the clock while it runs")
     outcome = asyncio.run(revoked_while_running(story))
-    story.say(f"the running server was ended: {outcome['code']}, {outcome['seconds']:.1f} s later")
+    story.say(
+        f"the running server was ended: {outcome['code']}, {outcome['seconds']:.1f} s later"
+        " (this host asks every 2 s; 5 minutes are usual)"
+    )
     error = refused_start(story, "clock")
     story.say(f"a new start is refused [{error['code']}]: {error['what']}")
     require(error["code"] == "revoked", "a revoked server does not start")

@@ -48,7 +48,9 @@ class Story:
     def step(self, title: str) -> None:
         """Begin a step."""
         seconds = time.monotonic() - self.began
-        print(f"\n\033[1m{len(self.facts['steps']) + 1:>2}. {title}\033[0m  ({seconds:.0f} s)")
+        bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
+        number = len(self.facts["steps"]) + 1
+        print(f"\n{bold}{number:>2}. {title}{plain}  ({seconds:.0f} s)", flush=True)
         self.facts["steps"].append({"title": title, "at": round(seconds, 2)})
 
     def fact(self, **facts: Any) -> None:
@@ -57,7 +59,7 @@ class Story:
 
     def say(self, text: str) -> None:
         """A line of the story."""
-        print("    " + text.replace("\n", "\n    "))
+        print("    " + text.replace("\n", "\n    "), flush=True)
 
     def run(self, *words: str, expect: int = 0, show: bool = True) -> dict[str, Any]:
         """Run one of our commands with --json; gives its document, or its error."""

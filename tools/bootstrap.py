@@ -144,4 +144,7 @@ def find_uv() -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted; run the same again, it goes on where it was")

@@ -99,7 +99,8 @@ def commands() -> dict[Path, str]:
     for name, tree in command_trees().items():
         lines = [f"# {name}", "", "Generated from the code by `make docs`.", ""]
         for path, command in walk((name,), tree):
-            context = click.Context(command, info_name=" ".join(path), max_content_width=90)
+            context = click.Context(command, info_name=" ".join(path), max_content_width=90,
+                                    help_option_names=["-h", "--help"])  # fmt: skip
             lines += [f"## {' '.join(path)}", "", "```", command.get_help(context), "```", ""]
         pages[ROOT / "docs" / "cli" / f"{name}.md"] = "\n".join(lines)
     return pages

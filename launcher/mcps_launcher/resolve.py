@@ -112,6 +112,21 @@ class Resolver:
 
         return self._with_registry(read)
 
+    def is_for_development(self) -> bool:
+        """Whether the registry's own Sigstore gives identities to anybody.
+
+        Raises:
+            McpsError: the registry cannot be read.
+        """
+
+        def read(registry: Registry, _offline: bool) -> bool:
+            try:
+                return b"DEVELOPMENT" in registry.target("trust/sigstore/private/trusted_root.json")
+            except TargetMissingError:
+                return False
+
+        return self._with_registry(read)
+
     def resolve(self, alias: str, back_end: BackEnd) -> tuple[LaunchDecision, tuple[Link, ...]]:
         """Prove the whole chain, install what is missing, and keep the decision.
 

@@ -95,9 +95,11 @@ class RegistryConfiguration:
         try:
             text = folder.configuration.read_text("utf-8")
         except OSError as error:
+            address = str(folder.path).startswith(("http:", "https:"))
             raise NotARegistryError(
-                f"no registry at {folder.path}", found=error.strerror
-            ) from error
+                f"no registry at {folder.path}", found=error.strerror,
+                remedy="run this on the registry's own host, with its folder" if address else None,
+            ) from error  # fmt: skip
         try:
             fields = Fields(tomllib.loads(text), "config.toml")
         except tomllib.TOMLDecodeError as error:

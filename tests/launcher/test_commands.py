@@ -176,7 +176,7 @@ def test_a_servers_entry_is_merged_into_a_hosts_file(host: Host, tmp_path: Path)
     assert mine["mcpServers"]["echo"] == {
         "type": "stdio",
         "command": "mcps-launch",
-        "args": ["echo"],
+        "args": ["--home", str(host.places.home), "echo"],
     }
     mine["mcpServers"]["other"] = {"command": "other"}
     mine["theme"] = "dark"

@@ -251,5 +251,6 @@ def test_what_cannot_be_signed_or_submitted_is_refused(author: Author, tmp_path:
 
 def test_a_public_log_is_not_written_to_without_a_word(author: Author) -> None:
     author.init()
-    words = ("publish", author.project, "--registry", author.world.url, "--instance", "public")
+    words = ("publish", author.project, "--registry", author.world.url, "--instance", "public",
+             "--identity-token", author.token)  # fmt: skip
     said(cli, *words, *author.cache, code=130, answer="n\n")

@@ -116,17 +116,19 @@ def test_a_passphrase_is_asked_for_at_a_terminal(monkeypatch: pytest.MonkeyPatch
         def isatty(self) -> bool:
             return True
 
-    asked: list[str] = []
+    asked: list[tuple[str, bool]] = []
+    typed = iter(["typed", "short", "long enough"])
 
-    def prompt(text: str, *, hide_input: bool, err: bool) -> str:
+    def prompt(text: str, *, hide_input: bool, err: bool, confirmation_prompt: bool) -> str:
         assert hide_input and err
-        asked.append(text)
-        return "typed"
+        asked.append((text, confirmation_prompt))
+        return next(typed)
 
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr(click, "prompt", prompt)
     assert read_passphrase(None, "alice") == b"typed"
-    assert asked == ["Passphrase of alice"]
+    assert read_passphrase(None, "bob", new=True) == b"long enough", "typed twice, and not short"
+    assert asked == [("Passphrase of alice", False), *[("Passphrase of bob", True)] * 2]
 
 
 def test_json_for_machines_does_not_repaint_the_terminal_either() -> None:

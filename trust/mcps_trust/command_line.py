@@ -30,6 +30,7 @@ from mcps_trust.printable import printable
 
 __all__ = ["emit", "json_option", "progress", "read_passphrase", "run"]
 
+_SHORTEST = 8  # characters of a new passphrase
 INTERRUPTED = 128 + signal.SIGINT
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,9 +53,7 @@ def run(command: click.Command, arguments: list[str] | None = None) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        hint = f"see `{context.command_path} --help`" if context is not None else ""
-        return _report(UsageError(error.format_message(), remedy=hint), as_json="--json" in words)
+        return _called_wrongly(error, as_json="--json" in words)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return INTERRUPTED
@@ -87,8 +86,8 @@ def progress(what: str) -> Iterator[None]:
     click.echo(f"✓ {what}", err=True)
 
 
-def read_passphrase(file: Path | None, whose: str) -> bytes:
-    """A passphrase from a file's first line, or from the terminal.
+def read_passphrase(file: Path | None, whose: str, *, new: bool = False) -> bytes:
+    """A passphrase from a file's first line, or from the terminal; twice where it is new.
 
     Raises:
         ConfigurationError: the file cannot be read or is empty, or there is no terminal.
@@ -108,7 +107,21 @@ def read_passphrase(file: Path | None, whose: str) -> bytes:
             f"a passphrase is needed for {whose}, and there is no terminal",
             remedy="give --passphrase-file",
         )
-    return str(click.prompt(f"Passphrase of {whose}", hide_input=True, err=True)).encode()
+    while True:
+        text = str(click.prompt(f"Passphrase of {whose}", hide_input=True, err=True,
+                                confirmation_prompt=new))  # fmt: skip
+        if not new or len(text) >= _SHORTEST:
+            return text.encode()
+        click.echo(f"at least {_SHORTEST} characters, please", err=True)
+
+
+def _called_wrongly(error: click.ClickException, *, as_json: bool) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return UsageError.exit_code
+    context = getattr(error, "ctx", None)
+    hint = f"see `{context.command_path} --help`" if context is not None else ""
+    return _report(UsageError(error.format_message(), remedy=hint), as_json=as_json)
 
 
 def _report(error: McpsError, *, as_json: bool) -> int:

@@ -115,7 +115,7 @@ class InternalError(McpsError):
 
     code = "internal"
     exit_code = 70
-    advice = "please report this, with the output of the same command under --debug"
+    advice = "please report this, with what the same command says with MCPS_DEBUG=1 around it"
 
 
 class StorageError(McpsError):

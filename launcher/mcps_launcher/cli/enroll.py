@@ -11,6 +11,7 @@ import click
 from mcps_launcher.cli.options import Home, pass_home, say
 from mcps_launcher.configuration import Configuration
 from mcps_launcher.enrolment import Enrolment
+from mcps_launcher.proved import DevelopmentRegistryError
 from mcps_launcher.resolve import Resolver
 from mcps_trust.command_line import emit, json_option
 from mcps_trust.errors import McpsError, NotPermittedError, UsageError
@@ -77,6 +78,8 @@ def enroll(
     resolver = Resolver(places, enrolment, configuration, datetime.now(UTC), say)
     try:
         allow_list = resolver.allow_list()
+        if not development and resolver.is_for_development():
+            raise DevelopmentRegistryError("the registry was made for development")
     except McpsError:
         if before is None:
             for path in (places.enrolment, places.root):

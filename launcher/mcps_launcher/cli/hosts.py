@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -42,9 +44,10 @@ def configure(
       mcps-launch configure vscode clock
       mcps-launch configure vscode clock --remove
     """
-    del home
-    kind = HOSTS[host]
+    kind = replace(HOSTS[host], home=home.chosen)
     alias = parse_alias(name)
+    if not remove and shutil.which("mcps-launch") is None:
+        click.echo("warning: mcps-launch is not on PATH here; the host must find it", err=True)
     if only_print:
         entry = kind.entry(alias)
         emit(as_json, entry, _pretty(entry))
@@ -66,6 +69,8 @@ def configure(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, new.encode())
     done = "removed from" if remove else "entered into"
+    if new == old:
+        done = "was not in" if remove else "was already in"
     emit(as_json, {"file": str(path), "changed": new != old}, f"{name} {done} {path}")
 
 

@@ -28,6 +28,11 @@ class Home:
     def __init__(self, chosen: Path | None) -> None:
         self._chosen = chosen
 
+    @property
+    def chosen(self) -> Path | None:
+        """The folder that the user named, if it was named."""
+        return self._chosen
+
     def places(self) -> Places:
         """The folder's paths.
 

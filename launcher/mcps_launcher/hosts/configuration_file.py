@@ -1,6 +1,6 @@
 """Configuration files of hosts: merged, never clobbered.
 
-What a host starts is always ``mcps-launch NAME``: literal, stable, without paths, versions,
+What a host starts is ``mcps-launch NAME``, with the launcher's folder if it was chosen: literal, stable, without paths, versions,
 variables or secrets, so that an administrator can allow exactly that command.
 """
 
@@ -28,15 +28,21 @@ class HostFileError(ConfigurationError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostKind:
-    """One host: the key that its servers stand under, and where its file usually is."""
+    """One host: the key that its servers stand under, and where its file usually is.
+
+    Attributes:
+        home: the launcher's folder, where it is not the usual one.
+    """
 
     key: str
     default_file: Callable[[], Path]
     extra: Mapping[str, str]
+    home: Path | None = None
 
     def entry(self, alias: Alias) -> dict[str, Any]:
         """What starts the server."""
-        return {**self.extra, "command": "mcps-launch", "args": [str(alias)]}
+        chosen = [] if self.home is None else ["--home", str(self.home.absolute())]
+        return {**self.extra, "command": "mcps-launch", "args": [*chosen, str(alias)]}
 
 
 HOSTS: Mapping[str, HostKind] = {

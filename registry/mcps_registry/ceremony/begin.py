@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -59,6 +60,28 @@ def begin(
     if any(folder.path.iterdir()):
         raise AlreadyARegistryError(f"{folder.path} is not empty")
     holders = make_holders(root_keys=root_keys, approvers=approvers)
+    try:
+        _make(
+            folder, configuration, holders, approvers=approvers,
+            approval_threshold=approval_threshold, root_keys=root_keys,
+            root_threshold=root_threshold, bins=bins, passphrase=passphrase, now=now,
+        )  # fmt: skip
+    except BaseException:
+        # Keys that nothing was signed with yet are worth nothing, and in the way of a second try.
+        for place in folder.path.iterdir():
+            if place.is_dir():
+                shutil.rmtree(place, ignore_errors=True)
+            else:
+                place.unlink(missing_ok=True)
+        raise
+    return holders
+
+
+def _make(
+    folder: RegistryFolder, configuration: RegistryConfiguration, holders: Sequence[Holder], *,
+    approvers: Sequence[str], approval_threshold: int, root_keys: int, root_threshold: int,
+    bins: int, passphrase: Callable[[str], bytes], now: datetime,
+) -> None:  # fmt: skip
     make_private_directory(folder.keys)
     keys = generate(folder.keys, holders, passphrase)
     certs = certificates(keys, configuration.name, now)
@@ -87,7 +110,6 @@ def begin(
         connect(folder.database), folder.public, folder.lock, lambda name: signer(keys[name])
     )
     repository.begin(roles, files, now)
-    return holders
 
 
 def _sign_all(

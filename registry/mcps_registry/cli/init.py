@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -85,6 +86,9 @@ def init(
     """
     if not 1 <= root_threshold <= root_keys or not 1 <= approval_threshold <= len(approvers):
         raise UsageError("a threshold is at least 1 and at most the number of keys")
+    if len(set(approvers)) != len(approvers):
+        raise UsageError("each approver once", found=", ".join(approvers))
+    _check_url(url, development=development)
     configuration = RegistryConfiguration(
         name=f"DEVELOPMENT {name}" if development else name,
         url=url.rstrip("/"),
@@ -96,7 +100,9 @@ def init(
         holders = begin(
             place, configuration, approvers=approvers, approval_threshold=approval_threshold,
             root_keys=root_keys, root_threshold=root_threshold, bins=int(bins),
-            passphrase=lambda holder: read_passphrase(passphrase_file, f"holder {holder}"),
+            passphrase=lambda holder: read_passphrase(
+                passphrase_file, f"holder {holder}", new=True
+            ),
             now=datetime.now(UTC),
         )  # fmt: skip
     root = place.public / "metadata" / "1.root.json"
@@ -104,6 +110,9 @@ def init(
     lines = [f"Registry made in {folder}", "", "Carry these folders away:"]
     lines += [f"  {place.keys / holder.name}  →  {holder.carry_to}" for holder in holders]
     lines += ["", f"Hosts enrol with {root}", f"  or with --fingerprint {fingerprint}"]
+    if not issuers and not development:
+        lines += ["", "No --issuer was named: nobody can sign with its own Sigstore yet. See",
+                  f"[[issuers]] in {place.configuration}."]  # fmt: skip
     if development:
         lines += ["", "DEVELOPMENT: anybody can get a token for any identity. Never for real use."]
     emit(as_json, {
@@ -111,6 +120,25 @@ def init(
         "development": development,
         "holders": [{"name": h.name, "keys": list(h.keys), "carryTo": h.carry_to} for h in holders],
     }, "\n".join(lines))  # fmt: skip
+
+
+def _check_url(url: str, *, development: bool) -> None:
+    """Let pass an address that may stand in trust files for years.
+
+    Raises:
+        UsageError: it is none, or is not protected on its way.
+    """
+    parts = urlsplit(url)
+    is_local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+        raise UsageError("not an address", expected="https://mcp.example.org", found=url)
+    if parts.scheme == "http" and not is_local:
+        raise UsageError(
+            "a registry is reached by TLS", expected=f"https://{parts.netloc}", found=url
+        )
+    if development and not is_local:
+        raise UsageError("a registry for development is on this machine alone",
+                         expected="http://127.0.0.1:PORT", found=url)  # fmt: skip
 
 
 def _issuer(text: str) -> Issuer:

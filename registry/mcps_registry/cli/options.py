@@ -52,9 +52,9 @@ class Keys:
         secret = self.passphrase(f"the key {purpose}")
         return signer(find_key(self._path, purpose).open(secret))
 
-    def passphrase(self, whose: str) -> bytes:
+    def passphrase(self, whose: str, *, new: bool = False) -> bytes:
         """A passphrase, from the file that was named or from the terminal."""
-        return read_passphrase(self._passphrase_file, whose)
+        return read_passphrase(self._passphrase_file, whose, new=new)
 
 
 def registry_options(command: Callable[..., Any]) -> Callable[..., Any]:

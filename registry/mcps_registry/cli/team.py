@@ -75,7 +75,7 @@ def create(name: str, access: Access, keys: Keys, new_keys: Path, as_json: bool)
     if access.role(role) is not None:
         raise UsageError(f"there is already a team {name!r}")
     it = keys.signer("teams")
-    secret = keys.passphrase(f"team {name} (new)")
+    secret = keys.passphrase(f"team {name} (new)", new=True)
     private = ed25519.Ed25519PrivateKey.generate()
     own = signer(private)
 

@@ -69,6 +69,7 @@ def sign(
     Example:
       mcps-sign sign . -o bundle.json --registry https://mcp.example.org --registry-root root.json
     """
+    ambient_token(identity_token)  # before anything that takes long
     where = find_instance(instance, registry, registry_root, yes=yes)
     release = _build(Project.read(folder), fetch_settings(cache, registry), before, index)
     bundle, proof = _sign(release, where, identity_token)
@@ -101,6 +102,7 @@ def publish(
     if not registry:
         raise UsageError("publishing needs a registry", expected="--registry URL")
     fetch = fetch_settings(cache, registry)
+    ambient_token(identity_token)  # before anything that takes long
     where = find_instance(instance, registry, registry_root, yes=yes)
     release = _build(Project.read(folder), fetch, before, index)
     item = _submit(release, where, identity_token, registry, _carried(release, carry, fetch))
@@ -148,6 +150,7 @@ def endorse(
     profiles = Index.parse(index_file.read_bytes())
     chosen = [_find(profiles, name) for name in names] or list(profiles.profiles)
     fetch = fetch_settings(cache, registry)
+    ambient_token(identity_token)  # before anything that takes long
     where = find_instance(instance, registry, registry_root, yes=yes)
     items = []
     for profile in chosen:

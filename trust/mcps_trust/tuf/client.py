@@ -69,6 +69,7 @@ class MetadataInvalidError(UntrustedDataError):
     """The registry's metadata is not signed as it must be, or does not fit together."""
 
     code = "metadata-invalid"
+    advice = "check that the root metadata is this registry's; else tell whoever runs it"
 
 
 class TargetMissingError(NotPermittedError):
@@ -184,6 +185,14 @@ def open_registry(directory: Path, url: str, root: bytes, http: Http | None) -> 
     targets = make_private_directory(directory / "targets")
     with exclusive(directory / "lock"):
         fetcher = HttpFetcher(http) if http is not None else CacheFetcher(metadata)
+        try:
+            Metadata[Root].from_bytes(root)
+        except DeserializationError as error:
+            raise MetadataInvalidError(
+                "what was given as the registry's root metadata is none",
+                found=str(error),
+                remedy="give N.root.json as the registry's administrator has it",
+            ) from error
         with _translated():
             updater = Updater(
                 str(metadata),
