@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import signal
@@ -33,6 +34,7 @@ def signals() -> Iterator[None]:
     """The prover sets an alarm for itself, and takes Ctrl-C; here it is not a process of its own."""
     hook, handler = sys.unraisablehook, signal.getsignal(signal.SIGINT)
     yield
+    gc.enable()
     signal.alarm(0)
     signal.signal(signal.SIGINT, handler)
     sys.unraisablehook = hook
