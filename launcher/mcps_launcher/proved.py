@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from mcps_launcher.install.runtime import Runtime
+from mcps_launcher.warm import OFFLINE_TIERS
 from mcps_trust.errors import ConfigurationError, NotPermittedError, UnavailableError
 from mcps_trust.model.allow_list import Allowed, AllowList
 from mcps_trust.model.approval import Approvers
@@ -16,6 +18,7 @@ from mcps_trust.model.permissions import Permissions
 from mcps_trust.model.proof import Proof
 from mcps_trust.model.revocation import Reinstatements, Revocations
 from mcps_trust.model.statement import ReleaseStatement
+from mcps_trust.model.vetting import Tier
 from mcps_trust.policy.chain import Profile
 
 __all__ = [
@@ -28,6 +31,7 @@ __all__ = [
     "Targets",
     "TeamUnknownError",
     "UnsupportedPermissionError",
+    "check_offline",
     "refuse_unsupported",
 ]
 
@@ -113,6 +117,21 @@ class Chain:
     runtime: Runtime
     closure: Closure
     links: tuple[Link, ...]
+
+
+def check_offline(issued: datetime, tier: Tier, now: datetime) -> None:
+    """Let pass metadata from the cache that is no older than a tier bears.
+
+    Raises:
+        OfflineTooLongError: it is.
+    """
+    age, limit = now - issued, OFFLINE_TIERS[tier]
+    if age > limit:
+        raise OfflineTooLongError(
+            "the registry cannot be reached for too long",
+            expected=f"at most {limit} (tier {tier})",
+            found=str(age),
+        )
 
 
 def refuse_unsupported(permissions: Permissions) -> None:

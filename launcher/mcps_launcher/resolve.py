@@ -30,13 +30,13 @@ from mcps_launcher.proved import (
     Link,
     NotCachedError,
     NothingRunnableError,
-    OfflineTooLongError,
     Targets,
     TeamUnknownError,
+    check_offline,
     refuse_unsupported,
 )
 from mcps_launcher.sandbox.process import BackEnd
-from mcps_launcher.warm import OFFLINE_TIERS, check_freeze
+from mcps_launcher.warm import check_freeze
 from mcps_trust.bundle.approvals import valid_approvers
 from mcps_trust.bundle.parse import MAX_BUNDLE, parse_bundle
 from mcps_trust.clock import format_time
@@ -106,11 +106,7 @@ class Resolver:
         Raises:
             McpsError: it cannot be had.
         """
-
-        def read(registry: Registry, _offline: bool) -> AllowList:
-            return AllowList.parse(self._allow_list_bytes(registry))
-
-        return self._with_registry(read)
+        return self._with_registry(lambda r, _offline: AllowList.parse(self._allow_list_bytes(r)))
 
     def is_for_development(self) -> bool:
         """Whether the registry's own Sigstore gives identities to anybody.
@@ -162,7 +158,8 @@ class Resolver:
         check_approvals(entry.path, approved_by, targets.approvers.threshold)
         self._link("approvals", f"{', '.join(approved_by)} ({targets.approvers.threshold} needed)")
         check_not_expired(entry, self._now)
-        self._check_offline(targets)
+        if targets.offline:
+            check_offline(targets.state.issued, entry.tier, self._now)
         bundle = self._blob(entry.bundle_sha256, MAX_BUNDLE)
         check_bundle_bytes(entry, bundle)
         proof, payload = self._verify(bundle, targets)
@@ -253,16 +250,6 @@ class Resolver:
             raise TeamUnknownError(
                 f"the registry knows no team {self._enrolment.team!r}"
             ) from error
-
-    def _check_offline(self, targets: Targets) -> None:
-        age = self._now - targets.state.issued
-        limit = OFFLINE_TIERS[targets.entry.tier]
-        if targets.offline and age > limit:
-            raise OfflineTooLongError(
-                "the registry cannot be reached for too long",
-                expected=f"at most {limit} (tier {targets.entry.tier})",
-                found=str(age),
-            )
 
     # the bundle ------------------------------------------------------------------------
 

@@ -187,13 +187,14 @@ def _principal() -> dict[str, Any]:
 def _registered(decision: LaunchDecision, places: Places, session: str) -> Iterator[None]:
     """A file for `ps`, for as long as the session runs."""
     place = make_private_directory(places.sessions) / f"{session}.json"
-    place.write_text(json.dumps({
+    text = json.dumps({
         "session": session, "alias": decision.alias, "pid": os.getpid(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "server": f"{decision.entry_path.server}@{decision.entry_path.version}",
         "store": os.path.basename(decision.store_path),
-    }), "utf-8")  # fmt: skip
+    })  # fmt: skip
     try:
+        place.write_text(text, "utf-8")
         yield
     finally:
         place.unlink(missing_ok=True)

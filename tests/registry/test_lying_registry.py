@@ -205,19 +205,23 @@ def test_another_release_than_was_asked_for_is_not_reviewed(world: World) -> Non
         assert caught.value.code == "submission-mismatch"
 
 
-def test_a_role_that_may_not_delegate_is_refused_where_it_does(world: World) -> None:
-    """Delegations that go in a circle would be followed for ever."""
+def in_a_circle(world: World) -> bytes:
+    """The team's next version, in which it delegates to itself."""
     own = signer(world.keys[ROLE])
 
-    def circle(signed: Targets) -> None:
-        signed.delegations = Delegations(
-            {own.public_key.keyid: own.public_key},
-            roles={ROLE: DelegatedRole(ROLE, [own.public_key.keyid], 1, terminating=False,
-                                       paths=["teams/*/*"])},
-        )  # fmt: skip
+    def delegate(signed: Targets) -> None:
+        role = DelegatedRole(ROLE, [own.public_key.keyid], 1, terminating=False,
+                             paths=["teams/*/*"])  # fmt: skip
+        signed.delegations = Delegations({own.public_key.keyid: own.public_key}, roles={ROLE: role})
 
     before = world.desk.repository.role(ROLE)
-    new = next_version(ROLE, before, [own], datetime.now(UTC), change=circle)
+    return next_version(ROLE, before, [own], datetime.now(UTC), change=delegate)
+
+
+def test_a_role_that_may_not_delegate_is_refused_where_it_does(world: World) -> None:
+    """Delegations that go in a circle would be followed for ever."""
+    before = world.desk.repository.role(ROLE)
+    new = in_a_circle(world)
     with pytest.raises(McpsError) as caught:
         world.desk.accept_roles({ROLE: new}, {}, datetime.now(UTC))
     assert caught.value.code == "role-refused"
@@ -227,17 +231,8 @@ def test_a_role_that_may_not_delegate_is_refused_where_it_does(world: World) -> 
 def test_delegations_that_go_in_a_circle_are_walked_once(
     own_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = signer(own_world.keys[ROLE])
-
-    def circle(signed: Targets) -> None:
-        signed.delegations = Delegations(
-            {own.public_key.keyid: own.public_key},
-            roles={ROLE: DelegatedRole(ROLE, [own.public_key.keyid], 1, terminating=False,
-                                       paths=["teams/*/*"])},
-        )  # fmt: skip
-
     now = datetime.now(UTC)
-    new = next_version(ROLE, own_world.desk.repository.role(ROLE), [own], now, change=circle)
+    new = in_a_circle(own_world)
     monkeypatch.setattr("mcps_registry.lanes.repository._DELEGATORS", frozenset({"teams", ROLE}))
     own_world.desk.accept_roles({ROLE: new}, {}, now)
     root = root_of(own_world)

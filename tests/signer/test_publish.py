@@ -253,4 +253,6 @@ def test_a_public_log_is_not_written_to_without_a_word(author: Author) -> None:
     author.init()
     words = ("publish", author.project, "--registry", author.world.url, "--instance", "public",
              "--identity-token", author.token)  # fmt: skip
+    before = author.world.desk.submissions()
     said(cli, *words, *author.cache, code=130, answer="n\n")
+    assert author.world.desk.submissions() == before

@@ -26,6 +26,7 @@ from mcps_launcher.guard.message import (
     parse_line,
     tool_refusal,
 )
+from mcps_launcher.guard.own_list import OwnList
 from mcps_launcher.guard.pins import Pins, refusal_of
 from mcps_trust.errors import McpsError
 from mcps_trust.model.tools import Era
@@ -46,9 +47,7 @@ _SERVER_MAY_ASK = frozenset({"ping", "roots/list"})
 _MAX_HELD = 64
 _MAX_ASKED = 64  # requests of the server's that the host has not answered
 _MAX_BATCH = 100  # messages
-_MAX_LISTED = 10_000  # names of tools
 _MAX_TOLD = 20  # definitions of one list that are written down by name
-MAX_PAGES = 100
 MAX_REFUSED = 1000
 """Refused messages of one server after which its session is ended."""
 
@@ -63,16 +62,6 @@ class _Pending:
     audited: bool = False
 
 
-@dataclass(slots=True)
-class _OwnList:
-    """The guard's own list of tools, page by page; of each only the names are kept."""
-
-    era: Era
-    meta: object
-    names: set[str] = field(default_factory=set)
-    pages: int = 0
-
-
 @dataclass
 class Guard:
     """The state of one session's conversation."""
@@ -81,7 +70,7 @@ class Guard:
     limit: int
     _pending: dict[Id, _Pending] = field(default_factory=dict)
     _server_asked: set[Id] = field(default_factory=set)
-    _own: dict[str, _OwnList] = field(default_factory=dict)
+    _own: dict[str, OwnList] = field(default_factory=dict)
     _own_count: int = 0
     _listed: set[Era] = field(default_factory=set)
     _drifted: dict[str, set[str]] = field(default_factory=dict)
@@ -195,9 +184,9 @@ class Guard:
         self._held.append(message)
         if any(own.era == era for own in self._own.values()):
             return []
-        return [self._list_tools(_OwnList(era, message.params.get("_meta")), cursor=None)]
+        return [self._list_tools(OwnList(era, message.params.get("_meta")), cursor=None)]
 
-    def _list_tools(self, own: _OwnList, cursor: str | None) -> ToServer:
+    def _list_tools(self, own: OwnList, cursor: str | None) -> ToServer:
         self._own_count += 1
         identity = f"{_OWN_ID}{self._own_count}"
         self._own[identity] = own
@@ -379,16 +368,11 @@ class Guard:
 
     def _own_answer(self, identity: str, message: Message) -> list[Action]:
         own = self._own.pop(identity)
-        result = message.result or {}
-        page, cursor = result.get("tools"), result.get("nextCursor")
-        items = page if isinstance(page, list) else []
+        items, cursor = own.take(message.result or {})
         _, actions = self._judge("tools", "name", own.era, items)
-        names = (tool.get("name") for tool in items if isinstance(tool, dict))
-        own.names |= {name for name in names if isinstance(name, str)}
-        own.pages += 1
-        if isinstance(cursor, str) and own.pages < MAX_PAGES and len(own.names) < _MAX_LISTED:
+        if cursor is not None:
             return [*actions, self._list_tools(own, cursor)]
-        if isinstance(cursor, str) or not isinstance(page, list):
+        if not own.is_whole:
             # What was not seen cannot be held to be as it was.
             self._drifted["tools"] |= self.pins.tools.keys() - own.names
         self._listed.add(own.era)

@@ -21,7 +21,7 @@ from mcps_trust.errors import UntrustedDataError, UsageError
 from mcps_trust.model import strict_json
 from mcps_trust.model.approval import ApprovalStatement
 from mcps_trust.model.digest import Sha256
-from mcps_trust.model.entry import Entry
+from mcps_trust.model.entry import Artifacts, Entry
 from mcps_trust.model.fields import Fields
 from mcps_trust.model.index import Index, Profile
 from mcps_trust.model.permissions import Permissions
@@ -124,28 +124,16 @@ def approve(
     """
     examined = examine(access, release)
     now = datetime.now(UTC)
+    with progress("comparing every locked file with the package index"):
+        artifacts = compare_with_index(
+            examined.closures,
+            pypi=index_pypi or access.index_pypi,
+            npm=index_npm or access.index_npm,
+        )
     if draft is not None:
         entry = Entry.parse(draft.read_bytes())
-        _check_draft(entry, examined)
-        with progress("comparing every locked file with the package index"):
-            artifacts = compare_with_index(
-                examined.closures,
-                pypi=index_pypi or access.index_pypi,
-                npm=index_npm or access.index_npm,
-            )
-        if not set(artifacts.unmatched) <= set(entry.artifacts.unmatched):
-            raise DraftMismatchError(
-                "this machine's package index lacks more files than the draft says",
-                expected="; ".join(entry.artifacts.unmatched) or "every file on the index",
-                found="; ".join(artifacts.unmatched),
-            )
+        _check_draft(entry, examined, artifacts)
     else:
-        with progress("comparing every locked file with the package index"):
-            artifacts = compare_with_index(
-                examined.closures,
-                pypi=index_pypi or access.index_pypi,
-                npm=index_npm or access.index_npm,
-            )
         chosen = _profile(profile, examined)
         entry = draft_entry(
             examined.statement, release=examined.proof.release,
@@ -163,12 +151,6 @@ def approve(
     if save is not None:
         save.write_bytes(entry.to_bytes())
     state = _sign(access, entry, keys, approver, comment, now)
-    if state["path"] != str(entry.path):
-        raise DraftMismatchError(
-            "the registry answers about another entry than was signed",
-            expected=str(entry.path),
-            found=str(state["path"]),
-        )
     published = "published" if state["published"] else "not published yet"
     approved_by = ", ".join(map(str, state["approvedBy"]))  # type: ignore[call-overload]
     emit(
@@ -202,7 +184,7 @@ def reject(release: str, folder: Path, reason: str, as_json: bool) -> None:
     emit(as_json, item, f"{item['server']}@{item['version']} rejected: {reason}")
 
 
-def _check_draft(entry: Entry, examined: Examined) -> None:
+def _check_draft(entry: Entry, examined: Examined, artifacts: Artifacts) -> None:
     """Let pass another approver's draft that is about what was examined here.
 
     Raises:
@@ -217,6 +199,12 @@ def _check_draft(entry: Entry, examined: Examined) -> None:
         raise DraftMismatchError(
             "the draft is about another release", expected=str(wanted), found=str(found)
         )
+    if not set(artifacts.unmatched) <= set(entry.artifacts.unmatched):
+        raise DraftMismatchError(
+            "this machine's package index lacks more files than the draft says",
+            expected="; ".join(entry.artifacts.unmatched) or "every file on the index",
+            found="; ".join(artifacts.unmatched),
+        )
 
 
 def _sign(
@@ -230,7 +218,14 @@ def _sign(
         comment=comment,
     )
     envelope = sign_approval(statement, keys.signer(f"approver-{approver}"))
-    return access.approve(entry.to_bytes(), envelope, now)
+    state = access.approve(entry.to_bytes(), envelope, now)
+    if state["path"] != str(entry.path):
+        raise DraftMismatchError(
+            "the registry answers about another entry than was signed",
+            expected=str(entry.path),
+            found=str(state["path"]),
+        )
+    return state
 
 
 def _profile(path: Path | None, examined: Examined) -> Profile | None:

@@ -31,7 +31,7 @@ from tuf.api.serialization import DeserializationError
 from tuf.api.serialization.json import JSONSerializer
 
 from mcps_registry.lanes.content import check_content
-from mcps_registry.lanes.roles import delegator_of, expiry, is_bin
+from mcps_registry.lanes.roles import delegator_of, expiry, is_bin, may_sign
 from mcps_registry.store.database import reading, tables, writing
 from mcps_trust.clock import format_time
 from mcps_trust.errors import NotPermittedError, UntrustedDataError
@@ -304,17 +304,9 @@ class Repository:
                     expected=str(info.hashes),
                     found=sha256(data),
                 )
-            if not self._may_sign(role, path):
+            if not may_sign(role, path):
                 raise RoleRefusedError(f"{role} may not sign {path}")
             check_content(path, data, self.target(path))
-
-    def _may_sign(self, role: str, path: str) -> bool:
-        top = path.split("/", maxsplit=1)[0]
-        if role == "targets":
-            return top == "trust"
-        if role.startswith("team-"):
-            return path.startswith(f"teams/{role.removeprefix('team-')}/")
-        return top == role and role in ("revoked", "reinstated")
 
     def _resign(self, changes: _Changes, role: str, signed: Targets, now: datetime) -> None:
         signed.version += 1

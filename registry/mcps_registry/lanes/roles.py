@@ -30,6 +30,7 @@ __all__ = [
     "expiry",
     "initial_roles",
     "is_bin",
+    "may_sign",
     "team_delegation",
     "team_role",
 ]
@@ -88,6 +89,16 @@ def delegator_of(role: str) -> str:
     if role.startswith("team-"):
         return "teams"
     return "targets"
+
+
+def may_sign(role: str, path: str) -> bool:
+    """Whether `path` is one of the targets that `role`, which others sign, may name."""
+    top = path.split("/", maxsplit=1)[0]
+    if role == "targets":
+        return top == "trust"
+    if role.startswith("team-"):
+        return path.startswith(f"teams/{role.removeprefix('team-')}/")
+    return top == role and role in ("revoked", "reinstated")
 
 
 def expiry(role: str, now: datetime) -> datetime:
