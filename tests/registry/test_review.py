@@ -246,6 +246,9 @@ def test_a_revocation_needs_the_on_call_key_alone_and_is_taken_back_by_two_other
     since = ("--since", "yesterday")
     words = ("revoke", "publisher", NAMESPACE, *on_call, "--reason", "x")
     assert tell(cli, *words, *since, code=64)["code"] == "usage"
+    state = ("status", office.world.desk.folder.path)
+    assert [item["id"] for item in tell(cli, *state)["revocations"]] == [done["id"]]
+    assert f"{done['id']}  publisher {NAMESPACE}" in said(cli, *state)
     options = [*office.at(), "--keys", office.keys]
     unknown = tell(cli, "reinstate", "20261121-000000000000", *options, "--reason", "x", code=64)
     assert unknown["code"] == "usage"
@@ -256,6 +259,7 @@ def test_a_revocation_needs_the_on_call_key_alone_and_is_taken_back_by_two_other
     assert Reinstatements.parse(office.target("reinstated/list.json")).ids == {
         done["id"]: "mistake"
     }
+    assert tell(cli, "status", office.world.desk.folder.path)["revocations"] == []
 
 
 def test_trust_files_are_replaced_with_the_targets_key(office: Office) -> None:

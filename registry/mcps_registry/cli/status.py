@@ -18,6 +18,7 @@ from mcps_registry.store.database import connect, reading, tables
 from mcps_trust.command_line import emit, json_option
 from mcps_trust.errors import UntrustedDataError
 from mcps_trust.model.digest import sha256
+from mcps_trust.model.revocation import Reinstatements, Revocations
 
 __all__ = ["fsck", "status"]
 
@@ -36,7 +37,7 @@ class RegistryDamagedError(UntrustedDataError):
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
 @json_option
 def status(folder: Path, as_json: bool) -> None:
-    """Show expiries, the queue, and offline keys that still lie here.
+    """Show expiries, the queue, revocations in force, and offline keys that still lie here.
 
     \b
     Example:
@@ -58,6 +59,9 @@ def status(folder: Path, as_json: bool) -> None:
             if role not in ("snapshot", "timestamp") and row["days"] < _SOON]  # fmt: skip
     queue = Counter(item["state"] for item in desk.submissions())
     offline = offline_folders(desk.folder.keys)
+    revoked = Revocations.parse(desk.repository.target("revoked/list.json") or b"").revocations
+    taken_back = Reinstatements.parse(desk.repository.target("reinstated/list.json") or b"").ids
+    in_force = [item for item in revoked if item.id not in taken_back]
     lines = [f"{desk.configuration.name}  {desk.configuration.url}", ""]
     lines += [
         f"  {role:<11} version {row['version']:<5} expires in {row['days']} days"
@@ -68,6 +72,9 @@ def status(folder: Path, as_json: bool) -> None:
         *([f"  TO RENEW NOW: mcps-registry renew {' '.join(soon)}", ""] if soon else []),
         "  queue: " + (", ".join(f"{n} {state}" for state, n in queue.items()) or "empty"),
     ]
+    if in_force:
+        lines += ["", "  revoked:"]
+        lines += [f"    {item.id}  {item.kind} {item.match}  ({item.reason})" for item in in_force]
     if offline:
         lines += [
             "",
@@ -81,6 +88,7 @@ def status(folder: Path, as_json: bool) -> None:
             "queue": dict(queue),
             "offlineKeysHere": list(offline),
             "toRenew": soon,
+            "revocations": [item.to_dict() for item in in_force],
         },
         "\n".join(lines),
     )
