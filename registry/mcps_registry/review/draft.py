@@ -64,6 +64,11 @@ def draft_entry(
             found="; ".join(surprising[:10]),
         )
     offered = set(statement.tools.tool_names())
+    unknown = sorted((tools.keys() | withheld) - offered)
+    if unknown:
+        raise IncompleteReviewError(
+            "there are no such tools", found=", ".join(unknown), expected=", ".join(sorted(offered))
+        )
     unclassified = sorted(offered - tools.keys() - withheld)
     if unclassified:
         raise IncompleteReviewError(
@@ -71,11 +76,6 @@ def draft_entry(
             found="no class for " + ", ".join(unclassified),
             remedy="give --withhold NAME, or --tool NAME=read|write|destructive|payment[:none|user|two-person] "
             "for each, or --profile index.json",
-        )
-    unknown = sorted((tools.keys() | withheld) - offered)
-    if unknown:
-        raise IncompleteReviewError(
-            "there are no such tools", found=", ".join(unknown), expected=", ".join(sorted(offered))
         )
     effective = narrow(statement.permissions, grant)
     lacking = missing(statement.permissions, effective)

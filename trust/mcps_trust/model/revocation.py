@@ -24,6 +24,11 @@ __all__ = ["KINDS", "Kind", "Reinstatements", "Revocation", "Revocations"]
 Kind = Literal["digest", "signer", "publisher", "package", "artifact"]
 KINDS: tuple[Kind, ...] = ("digest", "signer", "publisher", "package", "artifact")
 
+_WORDS: Mapping[Kind, str] = {
+    "digest": "64 hexadecimal digits", "artifact": "64 hexadecimal digits, or sha512-BASE64",
+    "publisher": "a namespace", "package": "pkg:pypi/NAME@VERSION or pkg:npm/NAME@VERSION",
+    "signer": "ISSUER and SUBJECT, one space between",
+}  # fmt: skip
 _MAX_LIST = 16 * 1024 * 1024  # bytes
 _MAX_UNION = 64 * 1024 * 1024  # bytes
 _ID = re.compile(r"[0-9a-zA-Z-]{8,64}")
@@ -62,7 +67,7 @@ class Revocation:
         )
         if not _match_is_valid(revocation.kind, revocation.match):
             raise fields.error(
-                "match", f"something that names a {revocation.kind}", revocation.match
+                "match", f"{_WORDS[revocation.kind]} for a {revocation.kind}", revocation.match
             )
         fields.done()
         return revocation
