@@ -6,6 +6,7 @@ Loaded while the sandbox is being made: neither the decision nor the start needs
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -77,6 +78,8 @@ class Conversation:
         relay = self._relay(recheck.tick)
         try:
             self._self_test()
+            gc.freeze()  # all of it is used until the end; only what messages leave is garbage
+            gc.enable()
             reason = relay.run().reason
             if reason == "server":
                 raise ServerEndedError("the server ended by itself", found=self._last_words())

@@ -33,6 +33,8 @@ __all__ = ["SOCKET", "Docker"]
 SOCKET = "/var/run/docker.sock"
 LABEL = "mcps.session"
 _START_TIMEOUT = 20.0  # seconds
+_REMOVAL_SECONDS = 10.0
+_REMOVAL_UNDER_WAY = 409  # its program ended by itself, and the engine has begun already
 _HEADER = struct.Struct(">BxxxI")
 # Mounted by the engine for every container; root's, and nothing that uid 65532 can write.
 _ENGINE_MOUNTS = frozenset({"/dev", "/sys/fs/cgroup"})
@@ -144,12 +146,18 @@ class Docker:
 
 
 def remove(engine: Engine, container: str) -> None:
-    """End and remove a container.
+    """End a container and have it removed; afterwards it is gone.
 
     Raises:
-        EngineError: it is gone already, or the engine is.
+        EngineError: it was gone already, or the engine is.
     """
-    engine.call("DELETE", f"/containers/{container}", query={"force": "1", "v": "1"})
+    try:
+        engine.call("DELETE", f"/containers/{container}", query={"force": "1", "v": "1"})
+    except EngineError as error:
+        if error.status != _REMOVAL_UNDER_WAY:
+            raise
+        wait = f"/containers/{container}/wait"
+        engine.call("POST", wait, query={"condition": "removed"}, timeout=_REMOVAL_SECONDS)
 
 
 def container_options(plan: Plan, place: Path, session: str, image: str) -> dict[str, Any]:
