@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mcps_registry.ceremony.holders import signer
 from mcps_registry.review.draft import draft_entry
-from mcps_trust.audit.record import FIRST_PREV, encode, members
+from mcps_trust.audit.record import KeyedDigest, encode, line_digest, members, shape
 from mcps_trust.bundle.approvals import sign_approval
 from mcps_trust.model.allow_list import Allowed, AllowList, Tightening
 from mcps_trust.model.approval import ApprovalStatement, Approver, Approvers, envelope_payload
@@ -45,12 +45,25 @@ def examples() -> dict[str, Any]:
         id="2026-0007", kind="package", match="pkg:pypi/leaky@1.2.3", reason="leaks its input",
         since=datetime(1970, 1, 1, tzinfo=UTC), time=NOW,
     )  # fmt: skip
+    arguments = {"zone": "Europe/Paris"}
     record = encode(
-        seq=0, prev=FIRST_PREV, time=NOW, session="20261121T093000-5f2c1f0e9a77",
-        event="session-start", body={"alias": "clock", "backEnd": {"name": "bwrap"}},
+        seq=2, prev=line_digest(b"the record before it"), time=NOW,
+        session="20261121T093000-5f2c1f0e9a77", event="call",
+        body={
+            "tool": "now", "class": "read", "id": 7, "era": "legacy", "approval": "none",
+            "decision": "allowed", "reason": "granted", "parameters": shape(arguments),
+            "parametersDigest": KeyedDigest(bytes(32)).of(json.dumps(arguments).encode()),
+        },
         common=members({
             "principal": {"user": "ada", "agent": None, "device": "laptop", "proved": "user"},
-            "server": {"name": "org.example/clock", "version": "1.0.0", "closure": sha256(_LOCK)},
+            "server": {
+                "name": "org.example/clock", "version": "1.0.0", "closure": sha256(_LOCK),
+                "signer": entry.identity.subject, "entry": sha256(entry.to_bytes()),
+                "approvers": ["alice"],
+                "metadata": {"root": 1, "timestamp": 412, "snapshot": 37},
+                "runtime": {"path": "/usr/bin/python3.11", "version": "3.11.2",
+                            "sha256": sha256(b"an interpreter")},
+            },
         }),
     )  # fmt: skip
     index = json.loads((ROOT / "index.json").read_bytes())

@@ -247,14 +247,23 @@ def test_the_audit_and_the_logs_are_told(world: World, host: Host) -> None:
     host.talk("talks", INITIALIZE, call(2, "echo"))
     text = said(cli, *at(host), "logs", "talks")
     assert r"last words\x1b[2J" in text
-    (session,) = tell(cli, *at(host), "audit", "show")["sessions"]
-    assert session in said(cli, *at(host), "audit", "show")
+    assert host.run("nothing").returncode == 77
+    told = tell(cli, *at(host), "audit", "show")
+    assert [(item["alias"], item["version"]) for item in told["sessions"]] == [("talks", "1.0.0")]
+    assert [(item["alias"], item["code"]) for item in told["refused"]] == [
+        ("nothing", "alias-unknown")
+    ]
+    session = told["sessions"][0]["session"]
+    text = said(cli, *at(host), "audit", "show")
+    assert session in text and "refused [alias-unknown]  nothing" in text
     assert "session-start" in said(cli, *at(host), "audit", "show", "--last")
     assert tell(cli, *at(host), "audit", "show", "nothing", code=64)["code"] == "usage"
     assert "whole" in said(cli, *at(host), "audit", "verify")
     place = host.places.audit / "sessions" / f"{session}.jsonl"
     place.write_bytes(place.read_bytes().replace(b'"tool":"echo"', b'"tool":"evil"'))
     assert "broken" in said(cli, *at(host), "audit", "verify", code=65, stream="out")
+    place.write_bytes(b"not a record\n")
+    assert tell(cli, *at(host), "audit", "show", "--last", code=65)["code"] == "audit-broken"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from mcps_trust.audit.sink import AuditDirectory
 from mcps_trust.errors import McpsError
 from mcps_trust.model import strict_json
 from mcps_trust.model.allow_list import AllowList
@@ -19,7 +20,7 @@ from mcps_trust.model.entry import Entry
 from mcps_trust.model.index import Index
 from mcps_trust.model.revocation import Reinstatements, Revocations
 from mcps_trust.model.statement import ReleaseStatement
-from worlds import World, call
+from worlds import INITIALIZE, World, call
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NAMES = sorted(
@@ -91,8 +92,22 @@ def test_everything_published_is_as_its_schema_says(world: World) -> None:
 
     bundle = parse_bundle(world.desk.blobs.get(entry.bundle_sha256))
     assert errors(json.loads(bundle.payload), "release-statement") == []
+
+
+def test_every_record_of_the_audit_is_as_its_schema_says(world: World) -> None:
+    world.serve("echo")
     host = world.host("schemas")
-    host.talk("echo", call(1, "echo"))
-    (session,) = (host.places.audit / "sessions").glob("*.jsonl")
-    for line in session.read_text().splitlines():
-        assert errors(json.loads(line), "audit-record") == []
+    read = {"jsonrpc": "2.0", "id": 13, "method": "resources/list"}
+    host.talk("echo", INITIALIZE, call(11, "echo", x=1), call(12, "hidden"), read)
+    host.run("nothing")
+    audit = AuditDirectory(host.places.audit)
+    (session,) = audit.sessions.glob("*.jsonl")
+    records = [json.loads(line) for place in (session, audit.host)
+               for line in place.read_text().splitlines()]  # fmt: skip
+    for record in records:
+        assert errors(record, "audit-record") == []
+    assert {record["event"] for record in records} == {
+        "session-start", "self-test", "call", "call-outcome", "read", "read-outcome",
+        "session-end", "host-session-open", "host-session-close", "launch-refused",
+    }  # fmt: skip
+    assert errors({**records[0], "colour": "red"}, "audit-record"), "all fields are named"

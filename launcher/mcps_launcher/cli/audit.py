@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +13,8 @@ from mcps_trust.audit.chain import AuditBrokenError
 from mcps_trust.audit.sink import AuditDirectory
 from mcps_trust.audit.verify import verify_audit
 from mcps_trust.command_line import emit, json_option
-from mcps_trust.errors import UsageError
+from mcps_trust.errors import McpsError, UsageError
+from mcps_trust.model import strict_json
 
 __all__ = ["audit"]
 
@@ -27,7 +30,7 @@ def audit() -> None:
 @json_option
 @pass_home
 def show(home: Home, session: str, last: bool, as_json: bool) -> None:
-    """Show the sessions, or one session's records.
+    """Show the sessions and the starts that were refused, or one session's records.
 
     \b
     Examples:
@@ -39,7 +42,7 @@ def show(home: Home, session: str, last: bool, as_json: bool) -> None:
     if last and found:
         session = found[-1]
     if not session:
-        emit(as_json, {"sessions": found}, "\n".join(found) or "no sessions yet")
+        _show_all(directory, found, as_json)
         return
     chosen = [name for name in found if name.startswith(session)]
     if len(chosen) != 1:
@@ -48,18 +51,64 @@ def show(home: Home, session: str, last: bool, as_json: bool) -> None:
             found=session,
             expected="one of `mcps-launch audit show`",
         )
-    lines = (directory.sessions / f"{chosen[0]}.jsonl").read_text("utf-8").splitlines()
-    records = [json.loads(line) for line in lines]
+    records = _records(directory.sessions / f"{chosen[0]}.jsonl")
     text = "\n".join(
-        f"{r['seq']:>4} {r['time']} {r['event']:<14} "
+        f"{r.get('seq', '?'):>4} {r.get('time', '?')} {r.get('event', '?'):<14} "
         + " ".join(
             f"{k}={r[k]}"
-            for k in ("tool", "name", "decision", "reason", "outcome")
-            if r.get(k) is not None
+            for k in ("tool", "method", "name", "decision", "reason", "outcome", "duration")
+            if r.get(k) not in (None, "")
         )
         for r in records
     )
     emit(as_json, {"session": chosen[0], "records": records}, text)
+
+
+def _show_all(directory: AuditDirectory, names: list[str], as_json: bool) -> None:
+    sessions = []
+    for name in names:
+        first = (_records(directory.sessions / f"{name}.jsonl", most=1) or [{}])[0]
+        server = first.get("server", {})
+        sessions.append({
+            "session": name, "time": first.get("time"), "alias": first.get("alias"),
+            "server": server.get("name"), "version": server.get("version"),
+        })  # fmt: skip
+    host = _records(directory.host) if directory.host.exists() else []
+    refused = [
+        {"time": record.get("time"), "alias": record.get("alias"), "code": record.get("code")}
+        for record in host
+        if record.get("event") == "launch-refused"
+    ]
+    lines = [
+        (s["time"], f"{s['session']}  {s['alias']}: {s['server']} {s['version']}") for s in sessions
+    ]
+    lines += [(r["time"], f"refused [{r['code']}]  {r['alias']}") for r in refused]
+    emit(
+        as_json,
+        {"sessions": sessions, "refused": refused},
+        "\n".join(f"{time}  {text}" for time, text in sorted(lines)) or "no sessions yet",
+    )
+
+
+def _records(place: Path, *, most: int | None = None) -> list[dict[str, Any]]:
+    """The records of a chain, as far as they can be read: whether it is whole, `verify` says.
+
+    Raises:
+        AuditBrokenError: a line is no record.
+    """
+    records = []
+    with place.open("rb") as file:
+        for number, line in enumerate(islice(file, most)):
+            try:
+                record = strict_json.loads(line)
+            except McpsError as error:
+                raise AuditBrokenError(
+                    f"{place.name}: line {number + 1} is not a record", found=error.what
+                ) from error
+            if not isinstance(record, dict):
+                raise AuditBrokenError(f"{place.name}: line {number + 1} is not a record")
+            records.append(record)
+    return records
 
 
 @audit.command()

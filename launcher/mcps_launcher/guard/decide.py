@@ -7,7 +7,8 @@ us, so that host and guard cannot read it differently; everything else passes by
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -41,7 +42,8 @@ _LISTS = {
     "resources/templates/list": ("resourceTemplates", "uriTemplate"),
 }
 _POLICED = frozenset((*_LISTS, "initialize", "server/discover"))
-_READS = frozenset({"resources/read", "prompts/get", "completion/complete", "resources/subscribe"})
+# What says nothing but what there is; every other request is written down.
+_HOUSEKEEPING = frozenset((*_POLICED, "ping", "logging/setLevel"))
 # What a server of the legacy era may ask of the host; the rest is refused.
 _SERVER_MAY_ASK = frozenset({"ping", "roots/list"})
 _MAX_HELD = 64
@@ -58,16 +60,18 @@ class _Pending:
 
     method: str
     era: Era
+    since: float
     name: str = ""
     audited: bool = False
 
 
 @dataclass
 class Guard:
-    """The state of one session's conversation."""
+    """The state of one session's conversation; `clock` gives seconds, and never goes back."""
 
     pins: Pins
     limit: int
+    clock: Callable[[], float] = time.monotonic
     _pending: dict[Id, _Pending] = field(default_factory=dict)
     _server_asked: set[Id] = field(default_factory=set)
     _own: dict[str, OwnList] = field(default_factory=dict)
@@ -118,13 +122,13 @@ class Guard:
 
     def _other_request(self, message: Message, identity: Id) -> list[Action]:
         era = era_of(message)
-        pending = _Pending(message.method, era)
-        if message.method not in _READS:
+        pending = _Pending(message.method, era, self.clock())
+        if message.method in _HOUSEKEEPING:
             self._pending[identity] = pending
             return [ToServer(message.line)]
         name = message.params.get("name") or message.params.get("uri") or ""
         pending.name, pending.audited = str(name)[:500], True
-        body = {"method": message.method, "name": pending.name, "id": identity}
+        body = {"method": message.method[:100], "name": pending.name, "id": identity}
         form = canonical_form(message.params)
         if form is None:
             refused = {**body, "decision": "refused", "reason": "not-canonical"}
@@ -224,7 +228,9 @@ class Guard:
                 ToClient(tool_refusal(message.id, era, f"mcps refused the call [{code}]: {text}")),
             ]
         if message.id is not None:
-            self._pending[message.id] = _Pending("tools/call", era, tool, audited=True)
+            self._pending[message.id] = _Pending(
+                "tools/call", era, self.clock(), tool, audited=True
+            )
         return [
             Audit("call", {**body, "decision": "allowed", "reason": "granted"}, arguments, form),
             ToServer(encode(message.value)),
@@ -292,6 +298,7 @@ class Guard:
             "name": pending.name,
             "outcome": outcome_of(message),
             "bytes": len(message.raw),
+            "duration": round((self.clock() - pending.since) * 1e6),
         }
         return [*passed, Audit(event, body)]
 

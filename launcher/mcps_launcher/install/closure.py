@@ -101,7 +101,7 @@ def install_selection(
         found = store.find(selection.key)
         if found is not None:
             return found
-        report(f"fetching {len(selection.files)} files")
+        report(f"fetching files: {len(selection.files)}")
         unpacked = unpack(selection, fetch)
         report("checking and unpacking")
         installed = store.add(selection.key, unpacked)

@@ -102,7 +102,7 @@ class Plan:
             "read-only everything else; no network; no capabilities; no new privileges",
             f"system calls: {self.seccomp} tier, {self.machine} only",
             f"user {INNER_UID}, at most {limits.memory // 2**20} MiB, {limits.pids} processes, "
-            f"{limits.cpus:g} processors",
+            f"{limits.cpus:g} of the processors",
             "variables: " + (", ".join(name for name, _ in self.environment) or "none"),
             f"runs {' '.join(self.argv)}",
         ]

@@ -107,7 +107,11 @@ def init(
         )  # fmt: skip
     root = place.public / "metadata" / "1.root.json"
     fingerprint = f"1:{sha256(root.read_bytes())}"
-    lines = [f"Registry made in {folder}", "", "Carry these folders away:"]
+    lines = [
+        f"Registry made in {folder}",
+        "",
+        "Whose each folder of keys is, and where it belongs:",
+    ]
     lines += [f"  {place.keys / holder.name}  →  {holder.carry_to}" for holder in holders]
     lines += ["", f"Hosts enrol with {root}", f"  or with --fingerprint {fingerprint}"]
     if not issuers and not development:

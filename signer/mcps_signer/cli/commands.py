@@ -19,7 +19,7 @@ def cli() -> None:
 
     \b
     Examples:
-      mcps-sign init
+      mcps-sign init --name io.github.ada/clock
       mcps-sign publish --registry https://mcp.example.org --registry-root root.json
       mcps-sign endorse --from index.json clock --registry https://mcp.example.org ...
       mcps-sign inspect bundle.json
