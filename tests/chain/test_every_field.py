@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from mcps_trust.bundle.approvals import valid_approvers
+from mcps_registry.ceremony.holders import signer
+from mcps_trust.bundle.approvals import sign_approval, valid_approvers
 from mcps_trust.bundle.verify import verify_bundle
 from mcps_trust.errors import McpsError
 from mcps_trust.http import Http, HttpSettings, Response
-from mcps_trust.model.approval import Approvers
+from mcps_trust.model.approval import ApprovalStatement, Approvers
 from mcps_trust.model.digest import sha256
 from mcps_trust.model.entry import Entry
 from mcps_trust.model.names import allow_list_path
@@ -51,6 +53,21 @@ def test_no_field_of_an_entry_can_be_changed_without_its_approvers(world: World)
         count += 1
     assert count > 120
     assert approved(other.to_bytes(), approvers) == other
+
+
+def test_an_approval_that_names_another_path_counts_for_neither(world: World) -> None:
+    entry, other = world.serve("echo"), world.serve("other")
+    approvers = Approvers.parse(world.desk.repository.target("trust/approvers.json") or b"")
+    now = datetime.now(UTC).replace(microsecond=0)
+    statement = ApprovalStatement(
+        path=other.path, digest=entry.approved_digest, time=now, comment=""
+    )
+    envelope = sign_approval(statement, signer(world.keys["approver-alice"]))
+    for claimed in (entry, other):
+        with pytest.raises(McpsError) as caught:
+            approved(claimed.with_approvals((envelope,)).to_bytes(), approvers)
+        assert caught.value.code == "not-approved"
+    assert approved(entry.to_bytes(), approvers) == entry
 
 
 def test_no_field_of_a_bundle_can_be_changed(world: World) -> None:

@@ -79,15 +79,15 @@ def test_an_answer_that_is_no_engines_is_an_error(
 def test_neither_ping_nor_attachment_believes_an_error(
     tmp_path: Path, ask: Callable[[Engine], object]
 ) -> None:
-    with answering(tmp_path, head("503 Busy", "Server: Docker/20.10")) as engine:
-        with pytest.raises(EngineError):
-            ask(engine)
+    busy = head("503 Busy", "Server: Docker/20.10")
+    with answering(tmp_path, busy) as engine, pytest.raises(EngineError):
+        ask(engine)
 
 
 def test_what_follows_the_head_of_an_attachment_is_left_to_be_read(tmp_path: Path) -> None:
-    with answering(tmp_path, head("101 UPGRADED") + b"the stream") as engine:
-        with engine.attach("x") as streams:
-            assert streams.recv(100) == b"the stream"
+    answer = head("101 UPGRADED") + b"the stream"
+    with answering(tmp_path, answer) as engine, engine.attach("x") as streams:
+        assert streams.recv(100) == b"the stream"
 
 
 def test_no_engine_is_an_error(tmp_path: Path) -> None:

@@ -69,6 +69,8 @@ def test_a_command_that_is_called_wrongly_says_how_it_is_called() -> None:
     assert error["code"] == "usage" and "sample --help" in error["remedy"]
     assert said(sample, "number", code=3) == ""
     assert "Usage:" in said(sample, "--help")
+    group = click.Group("sample", commands=[sample])
+    assert "Usage:" in said(group, code=64)
 
 
 def test_a_passphrase_comes_from_a_file_or_a_terminal(

@@ -80,7 +80,8 @@ def test_a_claim_that_is_required_must_be_there() -> None:
      {"subject": "*/*"}, {"subject": "a b"}, {"extra": 1}, {"claims": {"unknown": "x"}}],
 )  # fmt: skip
 def test_an_identity_with_a_hole_cannot_be_made(change: dict[str, object]) -> None:
-    good = {"instance": "public", "issuer": ISSUER, "subject": "a@example.org"}
+    good = {"instance": "public", "issuer": ISSUER, "subject": "a@example.org",
+            "claims": {"sourceRepositoryURI": "https://git.example.org/a"}}  # fmt: skip
     assert PublisherIdentity.from_fields(Fields(good, "x")).to_dict() == good
     with pytest.raises(McpsError) as caught:
         PublisherIdentity.from_fields(Fields({**good, **change}, "x"))

@@ -35,6 +35,7 @@ version = "2.0"
 marker = "python_version >= '3.12'"
 wheels = [{{path = "beta-2.0-py3-none-any.whl", hashes = {{sha256 = "{"b" * 64}"}}}}]
 """
+SOURCE = {"path": "alpha-1.0.tar.gz", "hashes": {"sha256": "c" * 64}}
 TAGS = [Tag("py3", "none", "any")]
 
 
@@ -65,7 +66,7 @@ def test_a_python_lock_gives_its_files_and_those_for_one_runtime() -> None:
         lambda d: d.update(packages=[]),
         lambda d: d["packages"][0].pop("version"),
         lambda d: d["packages"][0].pop("wheels"),
-        lambda d: d["packages"][0].update(sdist={"path": "a.tar.gz", "hashes": {"sha256": "0"}}),
+        lambda d: d["packages"][0].update(sdist=SOURCE),
         lambda d: d["packages"][0].update(index="https://index.example.org/simple"),
         lambda d: d["packages"][0]["wheels"][0].update(url="https://files.example.org/a.whl"),
         lambda d: d["packages"][0]["wheels"][0].update(path="../alpha-1.0-py3-none-any.whl"),
@@ -75,13 +76,14 @@ def test_a_python_lock_gives_its_files_and_those_for_one_runtime() -> None:
         lambda d: d["packages"][0]["wheels"][0].update(path="alpha-1.0.whl"),
         lambda d: d["packages"][0]["wheels"][0].update(path="beta-1.0-py3-none-any.whl"),
         lambda d: d["packages"][0]["wheels"][0].update(path="alpha-1.1-py3-none-any.whl"),
+        lambda d: d["packages"][0].update(version="1.0.0"),
         lambda d: d["packages"][0]["wheels"].append(d["packages"][0]["wheels"][0]),
         lambda d: d.pop("created-by"),
         lambda d: d["packages"][0].update(marker="no marker"),
     ],
     ids=["no package", "no version", "no wheel", "a source", "an index", "an address", "upward",
          "a folder", "another hash", "another spelling", "no wheel's name", "another package's",
-         "another version's", "a file twice", "not PEP 751", "no marker"],
+         "another version's", "a version in two spellings", "a file twice", "not PEP 751", "no marker"],
 )  # fmt: skip
 def test_a_python_lock_that_cannot_be_run_as_signed_is_refused(
     change: Callable[[dict[str, Any]], None],

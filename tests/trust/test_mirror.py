@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -135,6 +135,28 @@ def test_an_older_state_is_refused_by_who_has_seen_a_newer(
     assert caught.value.code == "metadata-rolled-back"
     mirror.replay.clear()
     read(mirror, cache)
+
+
+def test_a_state_that_has_expired_is_refused(
+    own_world: World, mirror: Mirror, tmp_path: Path
+) -> None:
+    now, cache = datetime.now(UTC), tmp_path / "cache"
+    own_world.desk.repository.refresh(now - timedelta(days=30))
+    with pytest.raises(McpsError) as caught:
+        read(mirror, cache)
+    assert caught.value.code == "metadata-expired"
+    own_world.desk.repository.refresh(now)
+    read(mirror, cache)
+
+
+def test_a_role_that_is_lost_from_the_cache_ends_nothing(mirror: Mirror, tmp_path: Path) -> None:
+    root = (mirror.public / "metadata/1.root.json").read_bytes()
+    with Http(SETTINGS) as http, open_registry(tmp_path, mirror.url, root, http) as registry:
+        registry.refresh()
+        registry.target("revoked/list.json")
+        before = registry.state()
+        (tmp_path / "metadata/revoked.json").unlink()
+        assert registry.state().timestamp == before.timestamp
 
 
 def test_mixed_states_do_not_fit_together(own_world: World, mirror: Mirror, tmp_path: Path) -> None:

@@ -88,6 +88,10 @@ def test_a_large_document_is_refused_as_fast_as_it_is_read() -> None:
         with pytest.raises(McpsError) as caught:
             strict_json.loads(data, limit=1 << 24)
         assert caught.value.code == "json-too-large"
+    crowded = b'["[", ' + b"1," * 600_000 + b"1]"
+    with pytest.raises(McpsError) as caught:
+        strict_json.loads(crowded, limit=1 << 24)
+    assert caught.value.code == "json-too-large"
     text = json.dumps({"text": 'a, [b] {c} \\ "d"' * 100_000}).encode()
     assert strict_json.loads(text, limit=1 << 24), "what stands in texts is not counted"
     assert time.monotonic() - began < 20

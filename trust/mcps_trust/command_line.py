@@ -50,8 +50,6 @@ def run(command: click.Command, arguments: list[str] | None = None) -> int:
         result = command.main(args=words, prog_name=command.name, standalone_mode=False)
     except McpsError as error:
         return _report(error, as_json="--json" in words)
-    except click.exceptions.Exit as error:
-        return error.exit_code
     except click.ClickException as error:
         return _called_wrongly(error, as_json="--json" in words)
     except (KeyboardInterrupt, click.Abort):

@@ -23,7 +23,7 @@ from packaging.pylock import (
     PylockValidationError,
 )
 from packaging.tags import Tag
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import parse_wheel_filename
 
 from mcps_trust.errors import UntrustedDataError
 from mcps_trust.model.digest import Sha256, is_sha256
@@ -180,13 +180,11 @@ def _check_wheel(wheel: PackageWheel, name: str, version: str) -> None:
         )
     if not is_sha256(str(wheel.hashes.get("sha256", ""))):
         raise BadLockError(f"{where} has no SHA-256", found=str(sorted(wheel.hashes)))
-    try:
-        wheel_name, wheel_version, _, _ = parse_wheel_filename(wheel.filename)
-    except InvalidWheelFilename as error:
-        raise BadLockError(f"{where} has no wheel file name", found=wheel.filename) from error
-    if wheel_name != canonicalize_name(name) or str(wheel_version) != version:
+    # That it is a wheel's file name, and of this package, was checked with the form; but a
+    # version has many spellings, and revocations name one.
+    if str(parse_wheel_filename(wheel.filename)[1]) != version:
         raise BadLockError(
-            f"{where} is a wheel of something else",
+            f"{where} spells its version in another way",
             expected=f"{name} {version}",
             found=wheel.filename,
         )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, assert_never
 
 from mcps_trust.clock import format_time
 from mcps_trust.model import strict_json
@@ -97,6 +97,8 @@ def _match_is_valid(kind: Kind, match: str) -> bool:
         case "signer":
             issuer, space, subject = match.partition(" ")
             return bool(issuer and space and subject.strip("*/")) and " " not in subject
+        case _:
+            assert_never(kind)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

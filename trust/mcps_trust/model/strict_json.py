@@ -176,7 +176,7 @@ def _separators(data: bytes) -> int:
 
 
 def _check_depth(value: object) -> None:
-    level: list[object] = [value] if isinstance(value, dict | list) else []
+    level = [value] if isinstance(value, dict | list) else []
     for _ in range(MAX_DEPTH):
         level = [child for node in level for child in _containers(node)]
         if not level:
@@ -184,12 +184,8 @@ def _check_depth(value: object) -> None:
     raise TooDeepError("the document is nested too deeply", expected=f"at most {MAX_DEPTH} levels")
 
 
-def _containers(node: object) -> list[object]:
-    children: list[object] = []
-    if isinstance(node, dict):
-        children = list(node.values())
-    elif isinstance(node, list):
-        children = node
+def _containers(node: dict[str, object] | list[object]) -> list[dict[str, object] | list[object]]:
+    children = node.values() if isinstance(node, dict) else node
     return [child for child in children if isinstance(child, dict | list)]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import assert_never
 
 from mcps_trust.errors import NotPermittedError
 from mcps_trust.model.identity import PublisherIdentity, SignerIdentity, matches
@@ -97,6 +98,8 @@ def _matches(
             return revocation.match in purls
         case "signer":
             return _signer_matches(revocation, facts)
+        case _:
+            assert_never(revocation.kind)
 
 
 def _signer_matches(revocation: Revocation, facts: ReleaseFacts) -> bool:
