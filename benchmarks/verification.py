@@ -25,7 +25,7 @@ from mcps_launcher.warm import find_kept_start
 places = Places.find(Path(sys.argv[1]))
 configuration = Configuration.read(places)
 start = find_kept_start(
-    sys.argv[2], kept=Kept(places), enrolment=Enrolment.read(places), configuration=configuration,
+    sys.argv[2], kept=Kept(places), enrolment=Enrolment.read(places, configuration), configuration=configuration,
     back_end=choose_back_end(configuration, places), now=datetime.now(UTC))
 sys.exit(f"the decision needs: {start}" if isinstance(start, str) else 0)
 """

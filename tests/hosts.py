@@ -65,7 +65,7 @@ class Host:
         """Prove the chain, as if it were later by `ahead`."""
         resolver = Resolver(
             self.places,
-            Enrolment.read(self.places),
+            Enrolment.read(self.places, Configuration.read(self.places)),
             Configuration.read(self.places),
             datetime.now(UTC) + ahead,
             lambda _text: None,

@@ -16,10 +16,11 @@ from mcps_trust.http_settings import SYSTEM_CA_FILE, HttpSettings
 from mcps_trust.model import strict_json
 from mcps_trust.model.digest import Sha256, sha256
 from mcps_trust.model.fields import Fields
+from mcps_trust.model.names import TeamId, parse_team
 from mcps_trust.model.permissions import Permissions
 from mcps_trust.policy.intersection import narrow
 
-__all__ = ["MANAGED", "BadConfigurationError", "Configuration"]
+__all__ = ["MANAGED", "BadConfigurationError", "Configuration", "ManagedEnrolment"]
 
 MANAGED = Path("/etc/mcps/config.toml")
 _LIMIT = 256 * 1024  # bytes
@@ -32,11 +33,21 @@ class BadConfigurationError(ConfigurationError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ManagedEnrolment:
+    """The one registry and team of a managed host; `root` is a file with its root metadata."""
+
+    registry: str
+    root: Path
+    team: TeamId
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Configuration:
     """What is set on this host.
 
     Attributes:
         managed: whether the administrator's file is there.
+        enrolment: what it says of the registry to trust, if it does.
         ceiling: permissions that no server may exceed, if any are set.
         limits: ``best`` takes what the machine has; ``required`` refuses without a cgroup.
         back_end: ``bwrap`` or ``docker``.
@@ -46,6 +57,7 @@ class Configuration:
     """
 
     managed: bool = False
+    enrolment: ManagedEnrolment | None = None
     ceiling: Permissions | None = None
     limits: Literal["best", "required"] = "best"
     back_end: Literal["bwrap", "docker"] = "bwrap"
@@ -54,18 +66,24 @@ class Configuration:
     npm: str = ""
 
     @classmethod
-    def read(cls, places: Places, *, managed: Path = MANAGED) -> Self:
-        """Read both files.
+    def read(cls, places: Places, *, managed: Path | None = None) -> Self:
+        """Read both files; `managed` is the administrator's, in tests.
 
         Raises:
             BadConfigurationError: one of them is not valid.
         """
+        managed = managed or MANAGED
         users = cls._read(places.configuration)
+        if users.enrolment is not None:
+            raise BadConfigurationError(
+                f"{places.configuration} is not valid", found=f"[enrolment]: only in {managed}"
+            )
         if not managed.exists():
             return users
         admins = cls._read(managed)
         return cls(
             managed=True,
+            enrolment=admins.enrolment,
             ceiling=_both(users.ceiling, admins.ceiling),
             limits="required" if "required" in (users.limits, admins.limits) else "best",
             back_end=admins.back_end,
@@ -84,7 +102,12 @@ class Configuration:
             fields = Fields(tomllib.loads(path.read_text("utf-8")), str(path))
             network = fields.optional("http", fields.object)
             index = fields.optional("index", fields.object)
+            enrolment = fields.optional("enrolment", fields.object)
             configuration = cls(
+                enrolment=None if enrolment is None else ManagedEnrolment(
+                    registry=enrolment.text("registry").rstrip("/"),
+                    root=Path(enrolment.text("root")), team=parse_team(enrolment.text("team")),
+                ),
                 ceiling=fields.optional(
                     "ceiling", lambda key: Permissions.from_fields(fields.object(key))
                 ),
@@ -98,7 +121,7 @@ class Configuration:
                 http=_http(network),
                 npm=(index and index.optional("npm", index.text)) or "",
             )  # fmt: skip
-            for part in (network, index, fields):
+            for part in (network, index, enrolment, fields):
                 if part is not None:
                     part.done()
         except (OSError, ValueError, McpsError) as error:

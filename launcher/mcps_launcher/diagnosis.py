@@ -57,7 +57,7 @@ def _folder(places: Places) -> Finding:
 
 def _enrolment(places: Places) -> Finding:
     try:
-        enrolment = Enrolment.read(places)
+        enrolment = Enrolment.read(places, Configuration.read(places))
     except McpsError as error:
         return Finding(what="enrolment", state="problem", detail=error.what, remedy=error.remedy)
     kind: Literal["ok", "warning"] = "warning" if enrolment.development else "ok"
@@ -74,7 +74,11 @@ def _configuration(places: Places) -> Finding:
         configuration = Configuration.read(places)
     except McpsError as error:
         return Finding(what="configuration", state="problem", detail=str(error))
-    detail = "managed" if configuration.managed else "not managed: the team is self-asserted"
+    if configuration.enrolment is not None:
+        detail = "managed"
+    else:
+        kind = "managed, but without [enrolment]" if configuration.managed else "not managed"
+        detail = f"{kind}: the team is self-asserted"
     return Finding(what="configuration", state="ok", detail=detail)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+from mcps_launcher.configuration import MANAGED, Configuration
 from mcps_launcher.places import Places
 from mcps_trust.errors import ConfigurationError, McpsError
 from mcps_trust.locked_file import write_atomically
@@ -29,7 +30,7 @@ class Enrolment:
 
     Attributes:
         registry: base URL.
-        team: whose allow-list holds; self-asserted unless the host is managed.
+        team: whose allow-list holds; self-asserted unless the administrator names it.
         development: whether a registry that gives tokens to anybody is accepted.
         root: the root metadata, as bytes.
     """
@@ -40,12 +41,21 @@ class Enrolment:
     root: bytes
 
     @classmethod
-    def read(cls, places: Places) -> Self:
-        """Read what `write` wrote.
+    def read(cls, places: Places, configuration: Configuration) -> Self:
+        """What the administrator of a managed host says, or else what `write` wrote.
 
         Raises:
             NotEnrolledError: there is none, or it cannot be read.
         """
+        if (named := configuration.enrolment) is not None:
+            try:
+                root = named.root.read_bytes()
+            except OSError as error:
+                raise NotEnrolledError(
+                    "the root metadata of this managed host cannot be read", found=str(error),
+                    remedy=f"repair [enrolment] in {MANAGED}",
+                ) from error  # fmt: skip
+            return cls(registry=named.registry, team=named.team, development=False, root=root)
         try:
             data, root = places.enrolment.read_bytes(), places.root.read_bytes()
             fields = Fields(strict_json.loads_canonical(data), "enrolment")

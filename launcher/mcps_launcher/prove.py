@@ -57,7 +57,8 @@ def command(alias: str, home: Path, *, quiet: bool = False, offline: bool = Fals
     Args:
         alias: what is to be proved.
         home: the launcher's folder.
-        quiet: report no progress, and renew the kept decision if that is enough.
+        quiet: report no progress; hold the decision that stands on stdin against what the
+            registry says now, and renew the kept one if that is enough.
         offline: the registry was found not to answer; do not ask again.
     """
     request = json.dumps({"alias": alias, "home": str(home), "quiet": quiet, "offline": offline})
@@ -160,13 +161,18 @@ def main() -> int:
         raise_interrupt()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         places = Places.find(Path(request["home"]))
-        configuration, enrolment = Configuration.read(places), Enrolment.read(places)
+        configuration = Configuration.read(places)
+        enrolment = Enrolment.read(places, configuration)
         alias, now = request["alias"], datetime.now(UTC)
         back_end = choose_back_end(configuration, places)
         decision = None
         if request["quiet"]:
             from mcps_launcher.renew import renew
+            from mcps_launcher.standing import check_standing
+            from mcps_trust.model.decision import LaunchDecision
 
+            running = LaunchDecision.parse(sys.stdin.buffer.read())
+            check_standing(running, places, enrolment, configuration, now)
             decision = renew(alias, places, enrolment, configuration, back_end, now)
         if decision is None:
             from mcps_launcher.resolve import Resolver  # costs 100 ms

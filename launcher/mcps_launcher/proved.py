@@ -26,12 +26,13 @@ __all__ = [
     "DevelopmentRegistryError",
     "Link",
     "NotCachedError",
-    "NothingRunnableError",
     "OfflineTooLongError",
+    "PlatformNotAllowedError",
     "Targets",
     "TeamUnknownError",
     "UnsupportedPermissionError",
     "check_offline",
+    "check_platform",
     "refuse_unsupported",
 ]
 
@@ -71,10 +72,10 @@ class UnsupportedPermissionError(ConfigurationError):
     advice = "use another server, or wait for a release that can"
 
 
-class NothingRunnableError(ConfigurationError):
-    """No package of the release can be run here."""
+class PlatformNotAllowedError(NotPermittedError):
+    """The team's allow-list is for other platforms."""
 
-    code = "nothing-runnable"
+    code = "platform-not-allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,25 @@ def check_offline(issued: datetime, tier: Tier, now: datetime) -> None:
             "the registry cannot be reached for too long",
             expected=f"at most {limit} (tier {tier})",
             found=str(age),
+        )
+
+
+def check_platform(allow_list: AllowList, platform: str) -> None:
+    """Let pass an allow-list that is for this platform, and without rules that nobody here reads.
+
+    Raises:
+        PlatformNotAllowedError: it is for others.
+        UnsupportedPermissionError: it has a policy.
+    """
+    if allow_list.policy:
+        raise UnsupportedPermissionError(
+            "this version of mcps cannot judge by the policy of the team's allow-list"
+        )
+    if allow_list.platforms and platform not in allow_list.platforms:
+        raise PlatformNotAllowedError(
+            f"team {allow_list.team} may start nothing on this platform",
+            expected=", ".join(allow_list.platforms),
+            found=platform,
         )
 
 

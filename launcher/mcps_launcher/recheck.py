@@ -17,8 +17,9 @@ from mcps_trust.model.decision import LaunchDecision
 
 __all__ = ["Recheck"]
 
-# Untrusted data and refusals end a session; an unreachable registry does so in its time.
-_ENDING_EXITS = (65, 77)
+# Untrusted data, refusals and another configuration end a session; an unreachable registry
+# does so in its time.
+_ENDING_EXITS = (65, 77, 78)
 _RECHECK_SECONDS = 120.0
 
 
@@ -30,7 +31,7 @@ class Recheck:
         self._alias = decision.alias
         self._home = places.home
         self._every = every
-        self._terms = _terms(decision)
+        self._decision = decision
         self._tier = decision.tier
         self._output: IO[bytes] | None = None
         self._deadline = 0.0
@@ -45,10 +46,13 @@ class Recheck:
             if now >= self._next:
                 self._output = tempfile.TemporaryFile()  # noqa: SIM115 - read when the child has ended
                 self._deadline = now + _RECHECK_SECONDS
-                self._child = subprocess.Popen(
-                    command(self._alias, self._home, quiet=True), env=child_environment(),
-                    stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.DEVNULL,
-                )  # fmt: skip
+                with tempfile.TemporaryFile() as running:
+                    running.write(self._decision.to_bytes())
+                    running.seek(0)
+                    self._child = subprocess.Popen(
+                        command(self._alias, self._home, quiet=True), env=child_environment(),
+                        stdin=running, stdout=self._output, stderr=subprocess.DEVNULL,
+                    )  # fmt: skip
             return None
         if self._child.poll() is None:
             if now > self._deadline:
@@ -78,7 +82,7 @@ class Recheck:
             ends = error.exit_code in _ENDING_EXITS or error.code == "offline-too-long"
             return error.code if ends else self._offline_too_long()
         decision = self._kept.decision(self._alias)
-        changed = decision is not None and _terms(decision) != self._terms
+        changed = decision is not None and _terms(decision) != _terms(self._decision)
         return "terms-changed" if changed else None
 
     def _offline_too_long(self) -> str | None:

@@ -15,11 +15,11 @@ from typing import TypeVar
 from mcps_launcher.configuration import Configuration
 from mcps_launcher.enrolment import Enrolment
 from mcps_launcher.evidence import Evidence
-from mcps_launcher.install.closure import install_selection, members, select_files
+from mcps_launcher.install.closure import install_selection, select_files
 from mcps_launcher.install.fetch import FetchSettings
-from mcps_launcher.install.inside import closure_plan
+from mcps_launcher.install.inside import closure_plan, machine
 from mcps_launcher.install.installed import Installed, StoreChangedError, manifest
-from mcps_launcher.install.runtime import NoRuntimeError, Runtime, find_runtime
+from mcps_launcher.install.runtime import choose_package
 from mcps_launcher.install.start import start_argv
 from mcps_launcher.install.store import Store
 from mcps_launcher.kept import CLOCK_SLACK, Kept
@@ -29,13 +29,14 @@ from mcps_launcher.proved import (
     DevelopmentRegistryError,
     Link,
     NotCachedError,
-    NothingRunnableError,
     Targets,
     TeamUnknownError,
     check_offline,
+    check_platform,
     refuse_unsupported,
 )
 from mcps_launcher.sandbox.process import BackEnd
+from mcps_launcher.standing import release_facts
 from mcps_launcher.warm import check_freeze
 from mcps_trust.bundle.approvals import valid_approvers
 from mcps_trust.bundle.parse import MAX_BUNDLE, parse_bundle
@@ -62,7 +63,7 @@ from mcps_trust.policy.chain import (
     find_allowed,
     sandbox_permissions,
 )
-from mcps_trust.policy.revoked import ReleaseFacts, refuse_revoked
+from mcps_trust.policy.revoked import refuse_revoked
 from mcps_trust.software import software_versions
 from mcps_trust.tuf.client import (
     Registry,
@@ -89,7 +90,16 @@ class Resolver:
         report: Callable[[str], None],
         *,
         offline: bool = False,
+        cached: bool = True,
     ) -> None:
+        """Resolve for what was enrolled, at `now`.
+
+        Args:
+            report: told what is going on, in words for people.
+            offline: the registry was found not to answer: do not ask.
+            cached: whether the cache may answer for a registry that does not.
+        """
+        self._cached = cached
         self._places = places
         self._enrolment = enrolment
         self._configuration = configuration
@@ -170,7 +180,7 @@ class Resolver:
         )
         statement = check_release(entry, proof, payload)
         self._link("release", f"{proof.release}")
-        package, runtime = self._choose(statement)
+        package, runtime = choose_package(statement.packages)
         lock = self._blob(statement.packages[package].closure.sha256, MAX_CLOSURE)
         closure = parse_closure(statement.packages[package].registry_type, lock)
         self._check_revocations(targets, proof, statement, closure)
@@ -201,6 +211,8 @@ class Resolver:
                     return read(registry, False)
             except RegistryUnavailableError as error:
                 unavailable = error
+        if not self._cached:
+            raise unavailable
         self._report("the registry does not answer; using what is cached")
         try:
             with open_registry(directory, enrolment.registry, enrolment.root, None) as registry:
@@ -212,6 +224,7 @@ class Resolver:
     def _read(self, registry: Registry, alias: str, offline: bool) -> Targets:
         allow_list_bytes = self._allow_list_bytes(registry)
         allow_list = AllowList.parse(allow_list_bytes)
+        check_platform(allow_list, f"linux/{machine()}")
         allowed = find_allowed(allow_list, alias)
         try:
             entry = check_entry(registry.target(str(allowed.entry)), allowed)
@@ -303,29 +316,11 @@ class Resolver:
 
     # the closure -----------------------------------------------------------------------
 
-    def _choose(self, statement: ReleaseStatement) -> tuple[int, Runtime]:
-        """The first package, in the publisher's order, that this host can run."""
-        failure: NoRuntimeError | None = None
-        for position, package in enumerate(statement.packages):
-            try:
-                return position, find_runtime(package.runtime, package.runtime_requirement)
-            except NoRuntimeError as error:
-                failure = failure or error
-        raise failure or NothingRunnableError("the release has no package")
-
     def _check_revocations(
         self, targets: Targets, proof: Proof, statement: ReleaseStatement,
         closure: Closure,
     ) -> None:  # fmt: skip
-        digests = {proof.release, proof.bundle, targets.allowed.sha256, *proof.closures}
-        facts = ReleaseFacts(
-            namespace=statement.server.name.namespace,
-            digests=frozenset(map(str, digests)),
-            signer=proof.signer,
-            signed_at=proof.signed_at,
-            packages=frozenset(p.purl.plain for p in statement.packages),
-            members=members(closure),
-        )
+        facts = release_facts(targets.allowed.sha256, proof, statement, closure)
         refuse_revoked(facts, targets.revocations, targets.reinstated)
         self._link(
             "revocations",
@@ -392,7 +387,7 @@ class Resolver:
             argv=argv, plan=plan.digest(back_end.describe()),
         )  # fmt: skip
         if not targets.offline:
-            check_freeze(decision, self._now)
+            check_freeze(decision.metadata.issued, decision.tier, self._now)
         self._link("decision", decision.digest)
         return decision
 

@@ -48,7 +48,7 @@ def run_session(alias: str, places: Places) -> int:
     try:
         parse_alias(alias)
         configuration = Configuration.read(places)
-        enrolment = Enrolment.read(places)
+        enrolment = Enrolment.read(places, configuration)
         back_end = choose_back_end(configuration, places)
         start = _decide(alias, places, enrolment, configuration, back_end)
     except McpsError as error:
@@ -191,7 +191,7 @@ def _registered(decision: LaunchDecision, places: Places, session: str) -> Itera
         "session": session, "alias": decision.alias, "pid": os.getpid(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "server": f"{decision.entry_path.server}@{decision.entry_path.version}",
-        "store": os.path.basename(decision.store_path),
+        "store": os.path.basename(decision.store_path), "lock": decision.closure,
     })  # fmt: skip
     try:
         place.write_text(text, "utf-8")

@@ -82,26 +82,28 @@ def find_kept_start(
             return "cache"
         kept.was_asked(timestamp, now)
     # Not only when it was asked: another server's start may have asked, and borne it.
-    check_freeze(decision, now)
+    check_freeze(decision.metadata.issued, decision.tier, now)
     payload = kept.payload(decision.release)
     start = None if payload is None else prepare_start(decision, payload, back_end)
     return start or "proof"
 
 
-def check_freeze(decision: LaunchDecision, now: datetime) -> None:
-    """Judge a registry that answers with an old timestamp.
+def check_freeze(issued: datetime, tier: Tier, now: datetime) -> None:
+    """Judge a registry that answers, and last said at `issued` that its state holds.
 
     Raises:
-        FreezeSuspectedError: it is too old for a server of tier high.
+        FreezeSuspectedError: that is too long ago: an hour for a server of tier high, and for
+            the others what they bear without any registry.
     """
-    age = now - decision.metadata.issued
+    age = now - issued
     if age <= FREEZE_AFTER:
         return
     minutes = int(age.total_seconds() // 60)
-    if decision.tier == "high":
+    most = FREEZE_AFTER if tier == "high" else OFFLINE_TIERS[tier]
+    if age > most:
         raise FreezeSuspectedError(
             "the registry's metadata is older than it should be",
-            expected="at most 60 minutes",
+            expected=f"at most {int(most.total_seconds() // 60)} minutes (tier {tier})",
             found=f"{minutes} minutes",
         )
     sys.stderr.write(f"warning: the registry's metadata is {minutes} minutes old\n")

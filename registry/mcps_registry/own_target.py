@@ -7,18 +7,26 @@ from nowhere else.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from securesystemslib.signer import Signer
 from tuf.api.exceptions import LengthOrHashMismatchError
 
-from mcps_registry.access import Access
+from mcps_registry.access import Access, NoRootError
 from mcps_registry.lanes.edit import NotSignedByThisKeyError, next_version, read_role
-from mcps_trust.errors import UnavailableError
+from mcps_trust.errors import UnavailableError, UntrustedDataError
 from mcps_trust.model.digest import Sha256
 
-__all__ = ["change_target"]
+__all__ = ["NotPublishedError", "change_target"]
+
+
+class NotPublishedError(UntrustedDataError):
+    """The registry accepted a change and does not publish it."""
+
+    code = "not-published"
+    advice = "its host may be in somebody else's hands: ask the other hosts what they see"
 
 
 def change_target(
@@ -43,6 +51,7 @@ def change_target(
     Raises:
         NotSignedByThisKeyError: the present version was not signed so, or does not name `path`.
         UnavailableError: the registry does not have the role or the content.
+        NotPublishedError: what was signed cannot be read back.
         McpsError: the registry refuses the new version.
     """
     data = access.role(role)
@@ -61,3 +70,11 @@ def change_target(
     new = change(content)
     signed = next_version(role, data, signers, now, files={path: new})
     access.accept_roles({role: signed}, {path: new}, now)
+    # A registry that takes it and drops it would be believed otherwise.
+    try:
+        shown = access.target(path)
+    except NoRootError:
+        sys.stderr.write("warning: not read back, as there is no --registry-root to do it from\n")
+        return
+    if shown != new:
+        raise NotPublishedError(f"the registry took the new {path} and does not show it")

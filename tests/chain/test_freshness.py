@@ -33,7 +33,7 @@ def kept_start(
     """What a start finds."""
     configuration = replace(Configuration.read(host.places), http=HttpSettings(proxy=proxy))
     return find_kept_start(
-        alias, kept=Kept(host.places), enrolment=Enrolment.read(host.places),
+        alias, kept=Kept(host.places), enrolment=Enrolment.read(host.places, Configuration.read(host.places)),
         configuration=configuration, back_end=choose_back_end(configuration, host.places),
         now=datetime.now(UTC) + ahead,
     )  # fmt: skip
@@ -42,7 +42,10 @@ def kept_start(
 def renewed(host: Host, *, ahead: timedelta = timedelta()) -> LaunchDecision | None:
     configuration = Configuration.read(host.places)
     back_end = choose_back_end(configuration, host.places)
-    enrolment, now = Enrolment.read(host.places), datetime.now(UTC) + ahead
+    enrolment, now = (
+        Enrolment.read(host.places, Configuration.read(host.places)),
+        datetime.now(UTC) + ahead,
+    )
     return renew("echo", host.places, enrolment, configuration, back_end, now)
 
 
@@ -177,6 +180,18 @@ def test_a_frozen_registry_is_borne_by_low_tiers_and_not_by_high(own_world: Worl
         host.resolve("high", ahead=later)
     assert caught.value.code == "freeze-suspected"
     assert host.resolve("high").tier == "high"
+
+
+def test_a_frozen_registry_is_borne_no_longer_than_one_that_is_away(own_world: World) -> None:
+    own_world.vet("normal", own_world.release("normal"), tier="normal")
+    host = own_world.host("host")
+    assert host.resolve("normal", ahead=timedelta(hours=71)).tier == "normal"
+    host.minutes_pass()
+    for ask in (kept_start, Host.resolve):
+        with pytest.raises(McpsError) as caught:
+            ask(host, "normal", ahead=timedelta(hours=73))
+        assert caught.value.code == "freeze-suspected"
+    assert host.resolve("normal").tier == "normal"
 
 
 def test_an_expired_timestamp_is_refused(served: tuple[World, Host, LaunchDecision]) -> None:

@@ -61,6 +61,24 @@ def test_a_host_enrols_by_a_fingerprint(world: World, tmp_path: Path) -> None:
     assert "self-asserted" in said(cli, *words, "--fingerprint", f"1:{digest}")
 
 
+def test_no_cache_answers_for_the_address_that_a_host_enrols_with(
+    world: World, host: Host
+) -> None:
+    """Not even that of a good enrolment, which stays as it was."""
+    world.serve("echo")
+    assert tell(cli, *at(host), "list")["servers"]
+    before = host.places.enrolment.read_bytes()
+    for url, code, exit_code in (
+        ("http://127.0.0.1:9", "registry-unavailable", 69), ("127.0.0.1:8443", "usage", 64),
+        ("nonsense", "usage", 64), ("https://", "usage", 64),
+    ):  # fmt: skip
+        words = ["enroll", url, "--root", root_of(world), "--team", "demo", "--development"]
+        assert tell(cli, *at(host), *words, code=exit_code)["code"] == code
+        assert host.places.enrolment.read_bytes() == before
+    words = ["enroll", world.url, "--root", root_of(world), "--team", "demo", "--development"]
+    assert f"no longer with {world.url} for team demo" in said(cli, *at(host), *words)
+
+
 def root_digest(world: World) -> str:
     return hashlib.sha256(root_of(world).read_bytes()).hexdigest()
 
@@ -137,6 +155,37 @@ def test_an_administrators_file_cannot_be_loosened(
     assert run_in_home("echo", str(host.places.home)) == 77
 
 
+def test_a_managed_host_trusts_what_its_administrator_names(
+    world: World, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.serve("echo")
+    managed = tmp_path / "managed.toml"
+    section = f"[enrolment]\nregistry = '{world.url}/'\nroot = '{root_of(world)}'\nteam = 'demo'\n"
+    managed.write_text(section)
+    host.places.configuration.write_text(section)
+    assert tell(cli, *at(host), "list", code=78)["code"] == "bad-configuration", "not the user's"
+    host.places.configuration.unlink()
+    host.places.enrolment.write_bytes(b"anything")
+    named = Configuration.read(host.places, managed=managed)
+    found = Enrolment.read(host.places, named)
+    assert (found.registry, found.team, found.development) == (world.url, "demo", False)
+    assert found.root == root_of(world).read_bytes()
+
+    monkeypatch.setattr(configuration_module, "MANAGED", managed)
+    monkeypatch.setattr("mcps_launcher.places._ROOT_FOLDER", host.places.home)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    before = host.places.enrolment.read_bytes()
+    words = ["enroll", world.url, "--root", root_of(world), "--team", "demo", "--development"]
+    for refused in (words, ["unenroll"]):
+        assert tell(cli, *refused, code=77)["code"] == "managed-enrolment"
+    assert host.places.enrolment.read_bytes() == before
+    assert [server["alias"] for server in tell(cli, "list")["servers"]]
+    managed.write_text(section.replace("1.root.json", "none.json"))
+    assert tell(cli, "list", code=78)["code"] == "not-enrolled"
+    managed.write_text("")
+    assert tell(cli, "unenroll") == {"enrolled": False}, "root may, where nothing is named"
+
+
 @pytest.mark.parametrize(
     "text",
     ["limits = 'none'", "recheck = 0", "back-end = 'chroot'", "x = 1", "= =", "[http]\ny = 1"],
@@ -157,10 +206,10 @@ def test_an_enrolment_that_was_changed_is_none(host: Host) -> None:
     root = host.places.root.read_bytes()
     host.places.root.write_bytes(root + b" ")
     with pytest.raises(McpsError) as caught:
-        Enrolment.read(host.places)
+        Enrolment.read(host.places, Configuration.read(host.places))
     assert caught.value.code == "not-enrolled"
     host.places.root.write_bytes(root)
-    assert Enrolment.read(host.places).team == TEAM
+    assert Enrolment.read(host.places, Configuration.read(host.places)).team == TEAM
 
 
 # hosts' files ---------------------------------------------------------------------------------

@@ -362,16 +362,18 @@ def test_inventing_tools_without_end_is_counted_and_told_in_short(guard: Guard) 
     assert to_server(actions)[0]["method"] == "tools/call", "what was vetted still is"
 
 
-def test_of_the_guards_own_list_only_names_are_kept(guard: Guard) -> None:
+def test_of_the_guards_own_list_only_vetted_names_are_kept(guard: Guard) -> None:
+    """Page by page, others could be as long as a line may be."""
     (asked,) = to_server(
         guard.from_client(line(id=1, method="tools/call", params={"name": "echo"}))
     )
     for number in range(5):
-        page = [{"name": f"filler-{number}", "description": "x" * 100_000}]
+        page = [{"name": f"filler-{number}" + "x" * 100_000, "description": "x"}, PAY]
         actions = guard.from_server(line(id=asked["id"], result={"tools": page, "nextCursor": "c"}))
         (asked,) = to_server(actions)
     (own,) = guard._own.values()
-    assert own.names == {f"filler-{number}" for number in range(5)}
+    assert own.names == {"pay"}
+    assert all(len(name) <= 200 for name in guard._drifted["tools"])
     done = guard.from_server(line(id=asked["id"], result={"tools": [ECHO]}))
     assert [message["method"] for message in to_server(done)] == ["tools/call"]
 

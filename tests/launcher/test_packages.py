@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -22,6 +23,7 @@ from mcps_launcher.install.wheel import read_wheel
 from mcps_trust.model.digest import Sha256
 from mcps_trust.model.package_lock import LockedTarball
 from mcps_trust.model.pylock import LockedWheel
+from mcps_trust.model.submission import BadSubmissionError, unpack
 from wheels import sha256, write_wheel
 
 FILES = {"pkg/__init__.py": b"x = 1\n", "pkg/__pycache__/x.cpython-311.pyc": b"old",
@@ -231,6 +233,35 @@ def test_a_tarball_that_unpacks_to_more_than_it_may_is_refused_at_once(
     zeros = [(tarfile.TarInfo(f"package/{n}"), bytes(1 << 19)) for n in range(4)]
     with pytest.raises(BadPackageError, match="unpacks to more"):
         list(read_tarball(place, packed(place, [manifest, *zeros])))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        None,
+        {"GNU.sparse.map": "0,1", "GNU.sparse.size": "100000000", "GNU.sparse.numblocks": "1"},
+        {"GNU.sparse.size": "100000000", "GNU.sparse.offset": "0", "GNU.sparse.numbytes": "1"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "100000000"},
+    ],
+    ids=["old GNU", "PAX 0.1", "PAX 0.0", "PAX 1.0"],
+)
+def test_a_sparse_file_is_refused_before_its_map_is_read(
+    tmp_path: Path, headers: dict[str, str] | None
+) -> None:
+    place = tmp_path / "x.tgz"
+    package = (tarfile.TarInfo("package/package.json"), b'{"name": "x"}')
+    sparse = tarfile.TarInfo("package/sparse")
+    if headers is None:
+        sparse.type = tarfile.GNUTYPE_SPARSE
+    else:
+        sparse.pax_headers = headers
+    lock = packed(place, [package, (sparse, b"x")], format=tarfile.PAX_FORMAT)
+    with pytest.raises(BadPackageError, match="sparse"):
+        list(read_tarball(place, lock))
+    packed(place, [(sparse, b"x")], format=tarfile.PAX_FORMAT)
+    with pytest.raises(BadSubmissionError, match="sparse"):
+        unpack(io.BytesIO(gzip.decompress(place.read_bytes())))
+    assert list(read_tarball(place, packed(place, [package])))
 
 
 def test_a_wheel_that_is_packed_otherwise_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ def test_the_prover_says_what_it_decided(
     kept = Kept(host.places).decision("echo")
     assert kept is not None and (code, document) == (0, {"decision": kept.digest})
     assert "… reading the registry's metadata" in words
+    running = io.TextIOWrapper(io.BytesIO(kept.to_bytes()))
+    monkeypatch.setattr(sys, "stdin", running)
     code, document, words = answer(host, monkeypatch, capsys, quiet=True)
     assert (code, words) == (0, ""), "renewed, in silence"
     code, document, _ = answer(host, monkeypatch, capsys, alias="nothing")
@@ -148,6 +151,45 @@ def test_a_revocation_or_other_terms_end_the_session(own_world: World) -> None:
     decision = host.resolve("echo")
     own_world.revoke("publisher", "org.example")
     assert reason(Recheck(decision, host.places, 0.0)) == "revoked"
+
+
+def test_what_becomes_of_an_alias_keeps_nothing_running(own_world: World) -> None:
+    """Its successor cannot be had; that says nothing about what runs."""
+    host = own_world.host("moved")
+    decision = decided(own_world, host)
+    release = own_world.release("echo", "2.0.0")
+    package = replace(release.statement.packages[0], runtime_requirement=">=3.99")
+    release = replace(release, statement=replace(release.statement, packages=(package,)))
+    successor = own_world.approve(own_world.draft(release, own_world.submit(release)))
+    assert reason(Recheck(decision, host.places, 0.0)) is None, "until the team allows it"
+    own_world.allow("echo", successor.path)
+    assert reason(Recheck(decision, host.places, 0.0)) == "terms-changed"
+    own_world.revoke("digest", str(decision.release))
+    assert reason(Recheck(decision, host.places, 0.0)) == "revoked"
+    with pytest.raises(McpsError) as caught:
+        host.resolve("echo")
+    assert caught.value.code == "no-runtime"
+
+
+@pytest.mark.parametrize(
+    ("take", "code"),
+    [
+        (lambda host, decision: (host.places.blobs / decision.closure).unlink(), "evidence-lost"),
+        (lambda host, decision: (host.places.kept / f"proof-{decision.bundle}.json").unlink(),
+         "evidence-lost"),
+        (lambda host, _: host.places.enrolment.unlink(), "not-enrolled"),
+        (lambda host, _: host.places.configuration.write_text("limits = 'required'"),
+         "terms-changed"),
+    ],
+    ids=["its lock", "its proof", "the enrolment", "the configuration"],
+)  # fmt: skip
+def test_a_session_does_not_outlive_what_it_rests_on(
+    world: World, host: Host, take: Callable[[Host, LaunchDecision], object], code: str
+) -> None:
+    decision = decided(world, host)
+    assert reason(Recheck(decision, host.places, 0.0)) is None
+    take(host, decision)
+    assert reason(Recheck(decision, host.places, 0.0)) == code
 
 
 def test_a_registry_that_is_away_is_borne_for_as_long_as_the_tier_says(

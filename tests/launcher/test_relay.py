@@ -103,6 +103,12 @@ def read_line(descriptor: int) -> bytes:
     return data
 
 
+def write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
 def read_bytes(descriptor: int, size: int) -> bytes:
     data = b""
     while len(data) < size:
@@ -122,6 +128,23 @@ def test_lines_pass_both_ways_whatever_pieces_they_come_in(wires: Wires) -> None
     assert wires.finish() == "server"
     assert wires.log == b"words\n"
     wires.to_server_out = -1
+
+
+def test_a_server_may_write_before_it_reads_on(wires: Wires) -> None:
+    """It is stuck on its output, and what waits for its input is more than is kept."""
+    large = line(id=1, method="vendor/x", params={"text": "y" * (10 << 20)})
+    noise = line(method="notifications/vendor", params={"text": "z" * 1000})
+    host = threading.Thread(
+        target=write_all, args=(wires.to_host_in, large + line(id=2, method="ping"))
+    )
+    host.start()
+    seen = 0
+    for _ in range(300):  # three times what a pipe holds, and nothing of its input is read
+        write_all(wires.to_server_out, noise)
+        seen += len(read_bytes(wires.from_host_out, len(noise)))
+    assert seen == 300 * len(noise)
+    assert read_bytes(wires.from_server_in, len(large)) == large
+    host.join(20)
 
 
 def test_a_last_line_may_lack_its_newline(wires: Wires) -> None:

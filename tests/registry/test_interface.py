@@ -140,6 +140,20 @@ def ask(world: World, body: object, token: str = "") -> Response:
     return send(world, "/api/v2/signingCert", json.dumps(body).encode(), **headers)
 
 
+def pem_with(old: bytes, new: bytes) -> str:
+    """The key, as one of another algorithm: object identifiers of the same length."""
+    der = KEY.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    assert old in der and len(old) == len(new)
+    text = base64.b64encode(der.replace(old, new)).decode()
+    return f"-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n"
+
+
+OF_NO_KNOWN_KIND = pem_with(b"\x2a\x86\x48\xce\x3d\x02\x01", b"\x2a\x86\x48\xce\x3d\x02\x7f")
+ON_NO_KNOWN_CURVE = pem_with(b"\xce\x3d\x03\x01\x07", b"\xce\x3d\x03\x01\x7f")
+
+
 def csr(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     return b64(request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
@@ -168,10 +182,21 @@ def test_a_certificate_is_given_for_a_token_and_a_key_that_is_held(world: World)
         lambda b: b["publicKeyRequest"]["publicKey"].update(
             content=pem(rsa.generate_private_key(65537, 2048).public_key())
         ),
+        lambda b: b["publicKeyRequest"]["publicKey"].update(content=OF_NO_KNOWN_KIND),
+        lambda b: b["publicKeyRequest"]["publicKey"].update(content=ON_NO_KNOWN_CURVE),
         lambda b: b["credentials"].update(oidcIdentityToken="no token"),
         lambda b: b.update(certificateSigningRequest="no request"),
     ],
-    ids=["nothing", "no proof", "no key", "another kind of key", "no token", "no request"],
+    ids=[
+        "nothing",
+        "no proof",
+        "no key",
+        "another kind of key",
+        "no kind of key that is known",
+        "no curve that is known",
+        "no token",
+        "no request",
+    ],
 )
 def test_a_request_for_a_certificate_that_proves_nothing_is_refused(
     world: World, change: Callable[[dict[str, Any]], None]

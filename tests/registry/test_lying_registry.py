@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from mcps_registry.review.examine import examine
 from mcps_trust.errors import McpsError
 from mcps_trust.http import Http
 from mcps_trust.http_settings import HttpSettings
+from mcps_trust.model import strict_json
 from mcps_trust.model.allow_list import AllowList
 from mcps_trust.model.digest import Sha256
 from mcps_trust.model.names import allow_list_path
@@ -32,6 +34,14 @@ from worlds import PASSPHRASE, TEAM, World
 TARGET = allow_list_path(TEAM)
 ROLE = team_role(TEAM)
 INVENTED = AllowList(team=TEAM, platforms=("linux/x86_64", "linux/aarch64")).to_bytes()
+
+
+class Hoarder(LocalAccess):
+    """A registry that takes what is signed, and goes on showing what was there."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.desk)
+        self.accept_roles = lambda _roles, _files, _now: None
 
 
 class Liar(LocalAccess):
@@ -66,6 +76,19 @@ def change(world: World, access: Access) -> list[bytes]:
         now=datetime.now(UTC),
     )  # fmt: skip
     return built_on
+
+
+def test_a_registry_that_drops_a_change_is_found_out(world: World) -> None:
+    def more(data: bytes) -> bytes:
+        return strict_json.dumps({**json.loads(data), "platforms": ["linux/riscv64"]})
+
+    with pytest.raises(McpsError) as caught:
+        change_target(
+            Hoarder(world), TARGET, role=ROLE, signers=[signer(world.keys[ROLE])],
+            change=more, now=datetime.now(UTC),
+        )  # fmt: skip
+    assert caught.value.code == "not-published"
+    assert change(world, LocalAccess(world.desk)), "and one that does not is believed"
 
 
 @pytest.mark.parametrize(

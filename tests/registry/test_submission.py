@@ -56,6 +56,24 @@ def test_a_submission_has_every_lock_that_it_names(world: World, sent: Submissio
     assert code_of(lambda: take_in(longer, allowed, roots)) == "bad-submission"
 
 
+def test_a_submission_brings_nothing_that_its_signer_has_not_signed_for(
+    world: World, sent: Submission
+) -> None:
+    """A bundle is public: whoever sends it again must not have files of their own kept."""
+    roots = world.desk.trusted_roots()
+    allowed: dict[str, list[PublisherIdentity]] = {NAMESPACE: [world.identity()]}
+    junk = b"anything"
+    more = {sha256(junk): junk}
+    for fuller in (
+        replace(sent, artifacts={**sent.artifacts, **more}),
+        replace(sent, closures={**sent.closures, **more}),
+    ):
+        assert code_of(lambda s=fuller: take_in(s, allowed, roots)) == "bad-submission"  # type: ignore[misc]  # a lambda's default
+        assert code_of(lambda s=fuller: world.desk.submit(s, datetime.now(UTC))) == "bad-submission"  # type: ignore[misc]  # likewise
+    assert code_of(lambda: Blobs(world.desk.folder.public).get(sha256(junk))) == "blob-missing"
+    assert take_in(sent, allowed, roots)
+
+
 def test_the_same_submission_twice_is_one(world: World, sent: Submission) -> None:
     now = datetime.now(UTC)
     first = world.desk.submit(sent, now)

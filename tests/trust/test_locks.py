@@ -19,6 +19,7 @@ from mcps_trust.model.purl import Purl
 from mcps_trust.model.pylock import PythonClosure, marker_environment
 
 INTEGRITY = "sha512-" + base64.b64encode(bytes(64)).decode()
+OTHER_INTEGRITY = "sha512-" + base64.b64encode(bytes(63) + b"x").decode()
 PYLOCK = f"""
 lock-version = "1.0"
 created-by = "tests"
@@ -144,9 +145,11 @@ def test_a_node_lock_gives_its_files_and_those_for_one_platform() -> None:
         lambda p: p["node_modules/alpha"].update(resolved="https://files.example.org/a.tgz"),
         lambda p: p["node_modules/alpha"].update(link=True),
         lambda p: p["node_modules/alpha"].update(inBundle=True),
+        lambda p: p.update({"node_modules/z/node_modules/alpha": {
+            "version": "1.0.0", "integrity": OTHER_INTEGRITY}}),
     ],
     ids=["nothing", "no root", "upward", "upward inside", "upward between", "case", "an address",
-         "a link", "inside another"],
+         "a link", "inside another", "one version with two contents"],
 )  # fmt: skip
 def test_a_node_lock_that_cannot_be_run_as_signed_is_refused(
     change: Callable[[dict[str, Any]], None],

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
 from mcps_launcher.cli.options import Home, pass_home, say
-from mcps_launcher.configuration import Configuration
-from mcps_launcher.enrolment import Enrolment
+from mcps_launcher.configuration import MANAGED, Configuration
+from mcps_launcher.enrolment import Enrolment, NotEnrolledError
+from mcps_launcher.places import Places
 from mcps_launcher.proved import DevelopmentRegistryError
 from mcps_launcher.resolve import Resolver
 from mcps_trust.command_line import emit, json_option
-from mcps_trust.errors import McpsError, NotPermittedError, UsageError
+from mcps_trust.errors import NotPermittedError, UsageError
 from mcps_trust.http import Http
 from mcps_trust.model.digest import sha256
 from mcps_trust.model.names import parse_team
@@ -30,6 +34,13 @@ class RootMismatchError(NotPermittedError):
 
     code = "root-mismatch"
     advice = "check the fingerprint with whoever gave it to you, over another channel"
+
+
+class ManagedEnrolmentError(NotPermittedError):
+    """On a managed host the administrator says which registry and team hold."""
+
+    code = "managed-enrolment"
+    advice = f"[enrolment] in {MANAGED} names them"
 
 
 @click.command()
@@ -64,31 +75,25 @@ def enroll(
     """
     places = home.places()
     configuration = Configuration.read(places)
+    _refuse_managed(configuration)
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError("not an address", expected="https://mcp.example.org", found=url)
     if (root is None) == (fingerprint is None):
         raise UsageError("give either --root or --fingerprint")
     data = root.read_bytes() if root is not None else _fetch(configuration, url, fingerprint or "")
     enrolment = Enrolment(
         registry=url.rstrip("/"), team=parse_team(team), development=development, root=data
     )
-    before = (
-        (places.enrolment.read_bytes(), places.root.read_bytes())
-        if (places.enrolment.exists() and places.root.exists())
-        else None
-    )
-    resolver = Resolver(places, enrolment, configuration, datetime.now(UTC), say)
-    try:
+    # In a folder of its own: of what is refused nothing is kept, and no cache can answer for it.
+    with tempfile.TemporaryDirectory(prefix="mcps-enroll-") as folder:
+        trial = Places(Path(folder))
+        resolver = Resolver(trial, enrolment, configuration, datetime.now(UTC), say, cached=False)
         allow_list = resolver.allow_list()
         if not development and resolver.is_for_development():
             raise DevelopmentRegistryError("the registry was made for development")
-    except McpsError:
-        if before is None:
-            for path in (places.enrolment, places.root):
-                path.unlink(missing_ok=True)
-        raise
+    before = _present(places, configuration)
     enrolment.write(places)
-    warning = (
-        "" if configuration.managed else ("\nThe team is self-asserted: this host is not managed.")
-    )
     emit(
         as_json,
         {
@@ -98,8 +103,9 @@ def enroll(
             "aliases": sorted(allow_list.aliases),
             "managed": configuration.managed,
         },
-        f"enrolled with {enrolment.registry} for team {team}\n"
-        f"it may start: {', '.join(sorted(allow_list.aliases)) or '(nothing yet)'}{warning}",
+        f"enrolled with {enrolment.registry} for team {team}{before}\n"
+        f"it may start: {', '.join(sorted(allow_list.aliases)) or '(nothing yet)'}\n"
+        "The team is self-asserted: no administrator of this host has named it.",
     )
 
 
@@ -114,9 +120,29 @@ def unenroll(home: Home, as_json: bool) -> None:
       mcps-launch unenroll
     """
     places = home.places()
+    _refuse_managed(Configuration.read(places))
     for path in (places.enrolment, places.root):
         path.unlink(missing_ok=True)
     emit(as_json, {"enrolled": False}, "this host trusts no registry any more")
+
+
+def _present(places: Places, configuration: Configuration) -> str:
+    """In words: what is replaced."""
+    try:
+        present = Enrolment.read(places, configuration)
+    except NotEnrolledError:
+        return ""
+    return f", and no longer with {present.registry} for team {present.team}"
+
+
+def _refuse_managed(configuration: Configuration) -> None:
+    """Let pass whoever may choose what this host trusts: on a managed one, nobody but root.
+
+    Raises:
+        ManagedEnrolmentError: the administrator has chosen, or must.
+    """
+    if configuration.enrolment is not None or (configuration.managed and os.geteuid() != 0):
+        raise ManagedEnrolmentError("this host is managed: its administrator says what it trusts")
 
 
 def _fetch(configuration: Configuration, url: str, fingerprint: str) -> bytes:

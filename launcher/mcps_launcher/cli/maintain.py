@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +81,11 @@ def gc(home: Home, everything: bool, as_json: bool) -> None:
     keep = set() if everything else {Path(d.store_path).name for d in _decisions(places)}
     gone = Store(places.store).sweep(keep | {s["store"] for s in running})
     remove_stale_groups({s["session"] for s in running})
-    if everything:
-        shutil.rmtree(places.blobs, ignore_errors=True)
+    if everything and places.blobs.is_dir():
+        locks = {s["lock"] for s in running}  # what revocations are held against
+        for blob in places.blobs.iterdir():
+            if blob.name not in locks:
+                blob.unlink(missing_ok=True)
     emit(as_json, {"removed": gone}, f"removed {len(gone)} closures")
 
 
@@ -117,7 +119,7 @@ def _running(places: Places) -> list[dict[str, Any]]:
     for path in sorted(places.sessions.glob("*.json")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             session = json.loads(path.read_text("utf-8"))
-            if _lives(session["pid"]) and session["store"]:
+            if _lives(session["pid"]) and session["store"] and session["lock"]:
                 result.append(session)
             else:
                 path.unlink(missing_ok=True)

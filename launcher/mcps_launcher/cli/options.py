@@ -47,9 +47,10 @@ class Home:
     def resolver(self, *, quiet: bool = False) -> Resolver:
         """A resolver for now."""
         places = self.places()
+        configuration = Configuration.read(places)
         report: Callable[[str], None] = (lambda _text: None) if quiet else say
         return Resolver(
-            places, Enrolment.read(places), Configuration.read(places), datetime.now(UTC), report
+            places, Enrolment.read(places, configuration), configuration, datetime.now(UTC), report
         )
 
 

@@ -27,6 +27,7 @@ from mcps_launcher.guard.message import (
     parse_line,
     tool_refusal,
 )
+from mcps_launcher.guard.methods import HOUSEKEEPING, LISTS, POLICED, SERVER_MAY_ASK
 from mcps_launcher.guard.own_list import OwnList
 from mcps_launcher.guard.pins import Pins, refusal_of
 from mcps_trust.errors import McpsError
@@ -36,16 +37,6 @@ __all__ = ["MAX_REFUSED", "Guard"]
 
 _BATCHING_VERSION = "2025-03-26"
 _OWN_ID = "mcps-guard-"
-_LISTS = {
-    "tools/list": ("tools", "name"),
-    "prompts/list": ("prompts", "name"),
-    "resources/templates/list": ("resourceTemplates", "uriTemplate"),
-}
-_POLICED = frozenset((*_LISTS, "initialize", "server/discover"))
-# What says nothing but what there is; every other request is written down.
-_HOUSEKEEPING = frozenset((*_POLICED, "ping", "logging/setLevel"))
-# What a server of the legacy era may ask of the host; the rest is refused.
-_SERVER_MAY_ASK = frozenset({"ping", "roots/list"})
 _MAX_HELD = 64
 _MAX_ASKED = 64  # requests of the server's that the host has not answered
 _MAX_BATCH = 100  # messages
@@ -123,7 +114,7 @@ class Guard:
     def _other_request(self, message: Message, identity: Id) -> list[Action]:
         era = era_of(message)
         pending = _Pending(message.method, era, self.clock())
-        if message.method in _HOUSEKEEPING:
+        if message.method in HOUSEKEEPING:
             self._pending[identity] = pending
             return [ToServer(message.line)]
         name = message.params.get("name") or message.params.get("uri") or ""
@@ -152,7 +143,9 @@ class Guard:
 
     def _holds_prompt(self, era: Era, name: object) -> bool:
         """Whether a prompt was vetted, and no list has shown another since."""
-        return self.pins.knows_prompt(era, name) and name not in self._drifted.get("prompts", ())
+        return self.pins.knows_prompt(era, name) and _label(name) not in self._drifted.get(
+            "prompts", ()
+        )
 
     def _client_notification(self, message: Message) -> list[Action]:
         if not message.method.startswith("notifications/"):
@@ -188,7 +181,11 @@ class Guard:
         self._held.append(message)
         if any(own.era == era for own in self._own.values()):
             return []
-        return [self._list_tools(OwnList(era, message.params.get("_meta")), cursor=None)]
+        return [
+            self._list_tools(
+                OwnList(era, message.params.get("_meta"), self.pins.tools.keys()), cursor=None
+            )
+        ]
 
     def _list_tools(self, own: OwnList, cursor: str | None) -> ToServer:
         self._own_count += 1
@@ -208,7 +205,7 @@ class Guard:
         refusal = refusal_of(rule)
         if refusal is None and not self.pins.knows_tool(era, tool):
             refusal = "drift", "this tool was not vetted for this era of the protocol"
-        if refusal is None and tool in self._drifted.get("tools", ()):
+        if refusal is None and _label(tool) in self._drifted.get("tools", ()):
             refusal = "drift", "this tool is not the one that was vetted: it is quarantined"
         body = {
             "tool": tool[:200],
@@ -274,7 +271,7 @@ class Guard:
 
     def _server_request(self, message: Message) -> list[Action]:
         if (
-            message.method in _SERVER_MAY_ASK
+            message.method in SERVER_MAY_ASK
             and message.id is not None
             and len(self._server_asked) < _MAX_ASKED
         ):
@@ -304,7 +301,7 @@ class Guard:
 
     def _pass_answer(self, message: Message, pending: _Pending) -> list[Action]:
         result = message.result
-        if result is None and "result" in message.value and pending.method in _POLICED:
+        if result is None and "result" in message.value and pending.method in POLICED:
             return self._bad_answer(message)
         if result is None:
             return [ToClient(message.line)]
@@ -314,7 +311,7 @@ class Guard:
                 *self._refuse_server("input-required"),
                 ToClient(tool_refusal(message.id, pending.era, text)),
             ]
-        if pending.method in _LISTS:
+        if pending.method in LISTS:
             return self._filter(message, pending, result)
         if pending.method in ("initialize", "server/discover"):
             return self._greeting(message, pending, result)
@@ -337,7 +334,7 @@ class Guard:
     def _filter(
         self, message: Message, pending: _Pending, result: Mapping[str, Any]
     ) -> list[Action]:
-        key, name_key = _LISTS[pending.method]
+        key, name_key = LISTS[pending.method]
         items = result.get(key)
         if not isinstance(items, list):
             return self._bad_answer(message)
@@ -362,9 +359,9 @@ class Guard:
             verdict = self.pins.judge(kind, era, name, item)
             if verdict.shown:
                 shown.append(item)
-            elif verdict.reason == "drift" and str(name) not in drifted:
-                fresh.append(str(name)[:200])
-                drifted.add(str(name))
+            elif verdict.reason == "drift" and (label := _label(name)) not in drifted:
+                fresh.append(label)
+                drifted.add(label)
         self.refused += len(fresh)  # a server that goes on inventing some is ended
         told: list[Action] = [
             Audit("drift", {"kind": kind, "name": name}) for name in fresh[:_MAX_TOLD]
@@ -381,7 +378,7 @@ class Guard:
             return [*actions, self._list_tools(own, cursor)]
         if not own.is_whole:
             # What was not seen cannot be held to be as it was.
-            self._drifted["tools"] |= self.pins.tools.keys() - own.names
+            self._drifted["tools"] |= {_label(name) for name in self.pins.tools.keys() - own.names}
         self._listed.add(own.era)
         held = [call for call in self._held if era_of(call) == own.era]
         self._held = [call for call in self._held if era_of(call) != own.era]
@@ -395,3 +392,8 @@ class Guard:
     def in_flight(self) -> list[Id]:
         """Requests of the host's that have no answer yet."""
         return [*self._pending, *(call.id for call in self._held if call.id is not None)]
+
+
+def _label(name: object) -> str:
+    """What is kept of a name that a server chose; two that share it are quarantined together."""
+    return str(name)[:200]

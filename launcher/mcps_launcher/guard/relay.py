@@ -179,7 +179,8 @@ class Relay:
     def _wait(self, *, host_open: bool, errors_open: bool) -> set[int]:
         to_host, to_server = self._to_host.size, self._to_server.size
         wanted = {
-            self.server_out: select.POLLIN if max(to_host, to_server) < _HIGH_WATER else 0,
+            # Not held up by what waits for the server: it may write before it reads on.
+            self.server_out: select.POLLIN if to_host < _HIGH_WATER else 0,
             self.server_err: select.POLLIN if errors_open else 0,
             self.host_in: select.POLLIN if host_open and to_server < _HIGH_WATER else 0,
             self.host_out: select.POLLOUT if to_host else 0,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,10 @@ from mcps_trust.model.digest import Sha256, sha256
 if TYPE_CHECKING:
     from packaging.version import Version
 
-__all__ = ["NoRuntimeError", "Runtime", "candidates", "find_runtime", "node_platform"]
+    from mcps_trust.model.statement import ReleasePackage
+
+__all__ = ["NoRuntimeError", "NothingRunnableError", "Runtime", "candidates", "choose_package",
+           "find_runtime", "node_platform"]  # fmt: skip
 
 _BIN = Path("/usr/bin")
 _PYTHON = re.compile(r"python3\.\d+")
@@ -33,6 +36,12 @@ class NoRuntimeError(ConfigurationError):
     """No interpreter on this host is what the closure needs."""
 
     code = "no-runtime"
+
+
+class NothingRunnableError(ConfigurationError):
+    """No package of the release can be run here."""
+
+    code = "nothing-runnable"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +93,26 @@ def find_runtime(name: str, requirement: str) -> Runtime:
         version=str(version),
         sha256=sha256(Path(path).read_bytes()),
         identity=stat_identity(path),
+    )
+
+
+def choose_package(packages: Sequence[ReleasePackage]) -> tuple[int, Runtime]:
+    """The first package, in the publisher's order, that this host can run: position and runtime.
+
+    Raises:
+        NoRuntimeError: no interpreter here fits any of them.
+        NothingRunnableError: none is for this machine.
+    """
+    failure: NoRuntimeError | None = None
+    for position, package in enumerate(packages):
+        if package.platforms and f"linux/{machine()}" not in package.platforms:
+            continue
+        try:
+            return position, find_runtime(package.runtime, package.runtime_requirement)
+        except NoRuntimeError as error:
+            failure = failure or error
+    raise failure or NothingRunnableError(
+        "the release has no package for this machine", expected=f"linux/{machine()}"
     )
 
 

@@ -24,12 +24,11 @@ from mcps_launcher.install.tree import (
 from mcps_trust.errors import McpsError
 from mcps_trust.model import strict_json
 from mcps_trust.model.package_lock import LockedTarball
+from mcps_trust.plain_tar import PlainHeader
 
 __all__ = ["read_tarball"]
 
 _BLOCK = 1 << 18  # bytes
-_MAX_HEADER = 64 * 1024  # bytes
-_PLAIN = frozenset((*tarfile.REGULAR_TYPES, tarfile.DIRTYPE))
 
 
 def read_tarball(path: Path, locked: LockedTarball) -> Iterator[PackageFile]:
@@ -51,7 +50,7 @@ def read_tarball(path: Path, locked: LockedTarball) -> Iterator[PackageFile]:
                 fileobj=cast("IO[bytes]", _Counted(unpacked)),
                 mode="r|",
                 bufsize=_BLOCK,
-                tarinfo=_ShortHeader,
+                tarinfo=PlainHeader,
             ) as archive,
         ):
             for _ in range(MAX_FILES):
@@ -99,15 +98,6 @@ class _Counted:
         if self._left < 0:
             raise tarfile.ReadError("it unpacks to more than a closure may have")
         return data
-
-
-class _ShortHeader(tarfile.TarInfo):
-    """A member whose extended headers are no longer than any path may be."""
-
-    def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type not in _PLAIN and self.size > _MAX_HEADER:
-            raise tarfile.ReadError("a header of it is too long")
-        return super()._proc_member(tarfile_)  # type: ignore[misc,no-any-return]  # made to be overridden, and untyped
 
 
 def _check_identity(content: bytes, locked: LockedTarball, label: str) -> None:

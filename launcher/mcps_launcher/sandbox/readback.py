@@ -25,6 +25,10 @@ _EXEC_TIMEOUT = 1.0  # seconds
 _NO_CAPABILITIES = "0000000000000000"
 # File systems of the kernel's own, and what the engines mount for every container.
 _WRITABLE_ANYWAY = frozenset({"/proc", "/dev/pts"})
+# Beside the plan's: what bubblewrap and container engines mount for every sandbox.
+_OWN_MOUNTS = frozenset({"/", "/proc", "/dev", "/sys", "/usr/local",
+                         "/etc/hosts", "/etc/hostname", "/etc/resolv.conf",
+                         "/sbin/docker-init", "/usr/sbin/docker-init"})  # fmt: skip
 _DEVICES = frozenset(f"/dev/{n}" for n in ("full", "null", "random", "tty", "urandom", "zero"))
 
 
@@ -107,6 +111,7 @@ def judge(
         "interfaces": " ".join(sorted(seen.interfaces)) or "none",
         "uid": seen.status.get("Uid", "?").split("\t")[0],
         "writable": " ".join(sorted(_writable(plan, seen, engine_mounts))) or "none",
+        "otherMounts": " ".join(sorted(_foreign(plan, seen))) or "none",
         "environment": _compared(plan, seen.environment),
     }
     expected = {
@@ -114,6 +119,7 @@ def judge(
         "noNewPrivileges": "1",
         "seccomp": _SECCOMP_FILTER,
         "interfaces": "lo",
+        "otherMounts": "none",
         "environment": _AS_PLANNED,
         "writable": " ".join(
             sorted(op.target for op in plan.operations if isinstance(op, Tmpfs))
@@ -149,6 +155,15 @@ def _compared(plan: Plan, environment: Mapping[str, str] | None) -> str:
         return _AS_PLANNED + ", then overwritten by the server"
     wrong = {name for name in seen.keys() | wanted.keys() if seen.get(name) != wanted.get(name)}
     return " ".join(sorted(wrong)) or _AS_PLANNED
+
+
+def _foreign(plan: Plan, seen: Observed) -> list[str]:
+    """Mounts that are neither the plan's nor the kernel's or the engine's own for any container."""
+    own = {op.target for op in plan.operations} | _OWN_MOUNTS
+    return [
+        target for target, _ in seen.mounts
+        if target not in own and not target.startswith(("/proc/", "/dev/", "/sys/"))
+    ]  # fmt: skip
 
 
 def _writable(plan: Plan, seen: Observed, engine_mounts: frozenset[str]) -> list[str]:

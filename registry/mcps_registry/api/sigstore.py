@@ -7,7 +7,7 @@ import binascii
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
@@ -26,6 +26,8 @@ from mcps_trust.model.fields import Fields
 __all__ = ["sigstore_routes"]
 
 _LIMIT = 64 * 1024  # bytes
+# What reading keys and signatures by strangers may raise.
+_MALFORMED = (ValueError, TypeError, binascii.Error, InvalidSignature, UnsupportedAlgorithm)
 
 
 class BadSigningRequestError(UntrustedDataError):
@@ -149,7 +151,7 @@ def _certificate_request(
                 subject.encode(),
                 ec.ECDSA(hashes.SHA256()),
             )
-    except (KeyError, TypeError, AttributeError, ValueError, InvalidSignature) as error:
+    except (*_MALFORMED, KeyError, AttributeError) as error:
         raise BadSigningRequestError("not a request for a certificate", found=str(error)) from error
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise BadSigningRequestError("the key is not an elliptic-curve key")
@@ -187,7 +189,7 @@ def _log_body(body: dict[str, Any], authority: x509.Certificate) -> dict[str, An
         if not isinstance(key, ec.EllipticCurvePublicKey):
             raise BadSigningRequestError("the key is not an elliptic-curve key")
         key.verify(raw, digest, ec.ECDSA(Prehashed(hashes.SHA256())))
-    except (binascii.Error, ValueError, TypeError, InvalidSignature) as error:
+    except _MALFORMED as error:
         raise BadSigningRequestError(
             "the log takes only what this instance's certificates sign", found=type(error).__name__
         ) from error

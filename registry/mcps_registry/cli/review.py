@@ -83,6 +83,9 @@ def _document(examined: Examined, artifacts: Artifacts | None) -> dict[str, Any]
         "permissions": statement.permissions.to_dict(),
         "packages": [package.to_dict() for package in statement.packages],
         "tools": [item.definition for item in statement.tools.items],
+        "prompts": [item.definition for item in statement.tools.prompts],
+        "resourceTemplates": [item.definition for item in statement.tools.resource_templates],
+        "instructions": [item.definition["instructions"] for item in statement.tools.instructions],
         "artifacts": None if artifacts is None else artifacts.to_dict(),
     }
 
@@ -124,6 +127,23 @@ def _text(examined: Examined, artifacts: Artifacts | None) -> str:
         tool = item.definition
         hints = tool.get("annotations") or {}
         claims = ", ".join(k for k, v in sorted(hints.items()) if v is True) or "no hints"
-        first = str(tool.get("description", "")).strip().partition("\n")[0]
-        lines.append(f"    {tool['name']}  ({claims})  {first[:90]}")
+        lines.append(f"    {tool['name']}  ({claims})")
+        lines += _whole(tool.get("description", ""))
+    # Models read these as they read a tool's description: whole, so nothing of them is cut.
+    for title, items, key in (
+        ("prompts", statement.tools.prompts, "name"),
+        ("resource templates", statement.tools.resource_templates, "uriTemplate"),
+    ):
+        if items:
+            lines.append(f"  {title}")
+        for item in items:
+            lines.append(f"    {item.definition[key]}")
+            lines += _whole(item.definition.get("description", ""))
+    for item in statement.tools.instructions:
+        lines.append("  instructions to the model")
+        lines += _whole(item.definition["instructions"])
     return "\n".join(lines)
+
+
+def _whole(text: object) -> list[str]:
+    return [f"        {line}" for line in str(text).strip().splitlines()]

@@ -65,7 +65,7 @@ def compare_with_index(
             ]
             names.append(pypi or "pypi, as configured for uv")
         else:
-            tarballs = {(t.name, t.version): t for t in closure.files()}
+            tarballs = {(t.name, t.version, t.integrity): t for t in closure.files()}
             missing = _compare_npm(tarballs.values(), npm)
             count = len(tarballs)
             names.append(npm or "npm, as configured for npm")

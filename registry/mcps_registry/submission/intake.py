@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from mcps_trust.bundle.parse import parse_bundle
 from mcps_trust.errors import McpsError, NotPermittedError, UntrustedDataError
-from mcps_trust.model.closure import parse_closure
+from mcps_trust.model.closure import Closure, parse_closure
 from mcps_trust.model.identity import PublisherIdentity
 from mcps_trust.model.proof import Proof
+from mcps_trust.model.pylock import PythonClosure
 from mcps_trust.model.statement import ReleaseStatement
 from mcps_trust.model.submission import BadSubmissionError, Submission
 
@@ -64,14 +65,34 @@ def take_in(
         raise NamespaceError(f"nobody may publish under {namespace!r} yet", found=namespace)
     proof, payload = _verify(submission.bundle, identities, trusted_roots)
     statement = ReleaseStatement.parse(payload)
+    closures = []
     for package in statement.packages:
         data = submission.closures.get(package.closure.sha256)
         if data is None:
             raise ClosureMissingError("a lock was not sent along", expected=package.closure.sha256)
         if len(data) != package.closure.size:
             raise BadSubmissionError("a lock has another size than the statement says")
-        parse_closure(package.registry_type, data)
+        closures.append(parse_closure(package.registry_type, data))
+    _refuse_unnamed(submission, statement, closures)
     return Accepted(statement=statement, proof=proof)
+
+
+def _refuse_unnamed(
+    submission: Submission, statement: ReleaseStatement, closures: Sequence[Closure]
+) -> None:
+    """Let pass what the signer has signed for: a bundle is public, and anybody can send it again."""
+    locks = {package.closure.sha256 for package in statement.packages}
+    wheels = {
+        wheel.sha256
+        for closure in closures
+        if isinstance(closure, PythonClosure)
+        for wheel in closure.files()
+    }
+    unnamed = (submission.closures.keys() - locks) | (submission.artifacts.keys() - wheels)
+    if unnamed:
+        raise BadSubmissionError(
+            "it holds files that the release does not name", found=min(unnamed)
+        )
 
 
 def _verify(

@@ -85,6 +85,9 @@ class NodeClosure:
         places = {tarball.place.lower() for tarball in tarballs}
         if len(places) != len(tarballs):
             raise BadLockError("two packages would share a folder where case does not count")
+        releases = {(tarball.name, tarball.version) for tarball in tarballs}
+        if len(releases) != len({(t.name, t.version, t.integrity) for t in tarballs}):
+            raise BadLockError("one version of a package is locked with two contents")
         return cls(tarballs=tarballs)
 
     def files(self) -> tuple[LockedTarball, ...]:

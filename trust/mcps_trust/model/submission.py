@@ -16,6 +16,7 @@ from typing import BinaryIO
 from mcps_trust.bundle.parse import MAX_BUNDLE
 from mcps_trust.errors import UntrustedDataError
 from mcps_trust.model.digest import Sha256, sha256
+from mcps_trust.plain_tar import PlainHeader
 
 __all__ = ["BadSubmissionError", "Submission", "pack", "unpack"]
 
@@ -51,7 +52,7 @@ def unpack(stream: BinaryIO) -> Submission:
     found: dict[str, dict[Sha256, bytes]] = {"closures": {}, "artifacts": {}}
     total = 0
     try:
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=PlainHeader) as archive:
             for count, member in enumerate(archive):
                 total += member.size
                 if count >= MAX_MEMBERS or total > MAX_TOTAL or member.size > MAX_FILE:
