@@ -12,16 +12,20 @@ from mcps_launcher.configuration import Configuration
 from mcps_launcher.enrolment import Enrolment
 from mcps_launcher.install.inside import host_links, machine
 from mcps_launcher.install.runtime import NoRuntimeError, find_runtime
+from mcps_launcher.kept import Kept
 from mcps_launcher.places import Places, check_own
 from mcps_launcher.sandbox.bwrap import Bwrap
 from mcps_launcher.sandbox.strict import strict_plan
+from mcps_trust.clock import format_time
 from mcps_trust.errors import McpsError
+from mcps_trust.http import Http
 from mcps_trust.model.permissions import Permissions
 
 __all__ = ["Finding", "diagnose"]
 
 _STEERING = ("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "PYTHONPATH", "PYTHONHOME",
              "PYTHONSTARTUP", "PYTHONUSERBASE")  # fmt: skip
+_LIMIT = 64 * 1024  # bytes
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 
 
@@ -40,6 +44,7 @@ def diagnose(places: Places) -> list[Finding]:
     return [
         _folder(places),
         _enrolment(places),
+        _registry(places),
         _configuration(places),
         _sandbox(places),
         *(_runtime(name) for name in ("python", "node")),
@@ -66,7 +71,27 @@ def _enrolment(places: Places) -> Finding:
         what="enrolment",
         state=kind,
         detail=detail + (" (DEVELOPMENT)" if enrolment.development else ""),
+        remedy="only for trying things out: it takes releases that anybody can sign"
+        if enrolment.development
+        else "",
     )
+
+
+def _registry(places: Places) -> Finding:
+    """Ask it: whoever cannot start anything wants to know first whether it answers."""
+    try:
+        configuration = Configuration.read(places)
+        enrolment = Enrolment.read(places, configuration)
+        with Http(configuration.http) as http:
+            answer = http.get(f"{enrolment.registry}/metadata/timestamp.json", limit=_LIMIT)
+    except McpsError as error:
+        return Finding(what="registry", state="warning", detail=error.what, remedy=error.remedy)
+    issued = Kept(places).latest_time()
+    word = f", last word seen of {format_time(issued)}" if issued else ""
+    if answer.status != 200:
+        detail = f"{enrolment.registry} does not answer as one: status {answer.status}{word}"
+        return Finding(what="registry", state="warning", detail=detail)
+    return Finding(what="registry", state="ok", detail=f"{enrolment.registry} answers{word}")
 
 
 def _configuration(places: Places) -> Finding:

@@ -12,7 +12,6 @@ from datetime import datetime
 from mcps_launcher.configuration import Configuration
 from mcps_launcher.enrolment import Enrolment
 from mcps_launcher.evidence import Evidence
-from mcps_launcher.install.closure import members
 from mcps_launcher.kept import CLOCK_SLACK, Kept
 from mcps_launcher.places import Places
 from mcps_launcher.warm import check_freeze
@@ -27,7 +26,7 @@ from mcps_trust.model.proof import Proof
 from mcps_trust.model.revocation import Reinstatements, Revocations
 from mcps_trust.model.statement import ReleaseStatement
 from mcps_trust.policy.chain import find_allowed
-from mcps_trust.policy.revoked import ReleaseFacts, refuse_revoked
+from mcps_trust.policy.revoked import ReleaseFacts, members, refuse_revoked
 from mcps_trust.tuf.client import Registry, check_times, open_registry
 
 __all__ = ["EvidenceLostError", "TermsChangedError", "check_standing", "release_facts"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -176,11 +176,19 @@ class Desk:
             if item["release"].startswith(release)
             or f"{item['server']}@{item['version']}" == release
         ]
-        if len(found) != 1 or not release:
+        if len(found) > 1:
+            found = [item for item in found if item["state"] == "waiting"] or found
+        if len(found) > 1 and release:
             raise NoSuchSubmissionError(
-                "there is not one such submission",
+                f"{len(found)} submissions are called {release}",
+                expected="the release digest of one, or its beginning",
+                found=", ".join(item["release"][:12] for item in found),
+            )
+        if not found or not release:
+            raise NoSuchSubmissionError(
+                "there is no such submission",
                 expected="a release digest, or server@version",
-                found=f"{len(found)} for {release!r}",
+                found=release,
             )
         return found[0]
 
@@ -218,6 +226,11 @@ class Desk:
         entry = Entry.parse(entry_bytes)
         path, digest = str(entry.path), entry.approved_digest
         item = self._submission_of(entry)
+        before = replace(entry.path, revision=entry.path.revision - 1)
+        if before.revision and self.repository.target(str(before)) is None:
+            raise NotReviewableError(
+                "revisions follow one another", expected=f"{before}, published", found=path
+            )
         approvers = Approvers.parse(self.repository.target("trust/approvers.json") or b"")
         if not valid_approvers(entry.with_approvals((envelope,)), approvers):
             raise NotReviewableError(

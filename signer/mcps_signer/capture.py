@@ -106,13 +106,20 @@ def _ask_all(plan: Plan, back_end: Bwrap, report: Callable[[str], None]) -> Tool
     seen: list[_Seen] = []
     versions: set[str] = set()
     failures: list[str] = []
+    answered: set[str] = set()
     for era in ("legacy", "modern"):
         for label, capabilities in (("none", {}), ("all", _ALL_CAPABILITIES)):
-            report(f"asking the server ({era}, client capabilities: {label})")
+            if failures and label == "all" and era not in answered:
+                continue  # silent without them: it is not asked for another minute
+            report(
+                f"asking the server ({era}, client capabilities: {label}), "
+                f"for {_TIMEOUT:g} s at most"
+            )
             process = back_end.spawn(plan, f"capture-{secrets.token_hex(6)}")
             try:
                 process.self_test()
                 versions |= _ask(process, era, label, capabilities, seen)
+                answered.add(era)
             except ServerSilentError as error:
                 failures.append(f"{error.what}\n{_stderr(process)}".strip())
             finally:

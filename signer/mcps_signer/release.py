@@ -34,6 +34,9 @@ from mcps_trust.model.submission import Submission
 
 __all__ = ["Project", "Release", "build_release"]
 
+PLACEHOLDER = "say in one sentence what it does"
+"""What `mcps-sign init` writes where a project does not say it."""
+
 _RUNTIMES = {"pypi": ("python", ">=3.11"), "npm": ("node", ">=18")}
 
 
@@ -140,6 +143,13 @@ def build_release(
     report("locking every dependency by hash")
     locked = lock_source(project.source, before=before, index=index)
     kind = locked.source.kind
+    if project.server.description.endswith(PLACEHOLDER):
+        report(f"note: users will read {project.server.description!r}: see server.json")
+    if project.upstream is None and locked.source.version != project.server.version:
+        report(
+            f"note: server.json says version {project.server.version}, "
+            f"the package is {locked.source.version}"
+        )
     for data in locked.artifacts.values():
         (fetch.cache / sha256(data)).write_bytes(data)
     package = ReleasePackage(

@@ -61,9 +61,7 @@ def test_a_host_enrols_by_a_fingerprint(world: World, tmp_path: Path) -> None:
     assert "self-asserted" in said(cli, *words, "--fingerprint", f"1:{digest}")
 
 
-def test_no_cache_answers_for_the_address_that_a_host_enrols_with(
-    world: World, host: Host
-) -> None:
+def test_no_cache_answers_for_the_address_that_a_host_enrols_with(world: World, host: Host) -> None:
     """Not even that of a good enrolment, which stays as it was."""
     world.serve("echo")
     assert tell(cli, *at(host), "list")["servers"]
@@ -72,11 +70,14 @@ def test_no_cache_answers_for_the_address_that_a_host_enrols_with(
         ("http://127.0.0.1:9", "registry-unavailable", 69), ("127.0.0.1:8443", "usage", 64),
         ("nonsense", "usage", 64), ("https://", "usage", 64),
     ):  # fmt: skip
-        words = ["enroll", url, "--root", root_of(world), "--team", "demo", "--development"]
-        assert tell(cli, *at(host), *words, code=exit_code)["code"] == code
+        assert tell(cli, *at(host), *enrolling(world, url), code=exit_code)["code"] == code
         assert host.places.enrolment.read_bytes() == before
-    words = ["enroll", world.url, "--root", root_of(world), "--team", "demo", "--development"]
-    assert f"no longer with {world.url} for team demo" in said(cli, *at(host), *words)
+    text = said(cli, *at(host), *enrolling(world, world.url))
+    assert f"no longer with {world.url} for team demo" in text
+
+
+def enrolling(world: World, url: str) -> list[str | Path]:
+    return ["enroll", url, "--root", root_of(world), "--team", "demo", "--development"]
 
 
 def root_digest(world: World) -> str:
@@ -175,8 +176,7 @@ def test_a_managed_host_trusts_what_its_administrator_names(
     monkeypatch.setattr("mcps_launcher.places._ROOT_FOLDER", host.places.home)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     before = host.places.enrolment.read_bytes()
-    words = ["enroll", world.url, "--root", root_of(world), "--team", "demo", "--development"]
-    for refused in (words, ["unenroll"]):
+    for refused in (enrolling(world, world.url), ["unenroll"]):
         assert tell(cli, *refused, code=77)["code"] == "managed-enrolment"
     assert host.places.enrolment.read_bytes() == before
     assert [server["alias"] for server in tell(cli, "list")["servers"]]

@@ -41,7 +41,7 @@ class Hoarder(LocalAccess):
 
     def __init__(self, world: World) -> None:
         super().__init__(world.desk)
-        self.accept_roles = lambda _roles, _files, _now: None
+        self.accept_roles = lambda roles, files, now: None  # noqa: ARG005 - called by keyword
 
 
 class Liar(LocalAccess):

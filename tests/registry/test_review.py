@@ -20,6 +20,7 @@ from mcps_trust.model.digest import Sha256
 from mcps_trust.model.entry import Entry
 from mcps_trust.model.names import EntryPath, ServerName, allow_list_path, parse_team
 from mcps_trust.model.revocation import Reinstatements, Revocations
+from mcps_trust.model.tools import Captured
 from simulators.package_index import PackageIndex
 from worlds import AUTHOR, NAMESPACE, PASSPHRASE, World, make_world, open_world
 
@@ -98,6 +99,37 @@ def test_a_submission_is_shown_with_what_it_asks_for(office: Office) -> None:
         assert words in text
 
 
+def captured(definition: dict[str, Any]) -> Captured:
+    return Captured(definition=definition, eras=("legacy",), capabilities=("none",))
+
+
+def test_everything_that_models_read_is_shown_whole(office: Office) -> None:
+    release = office.world.release("echo", "2.0.0")
+    long = "x" * 200
+    tool = {"name": "quiet", "inputSchema": {"type": "object"},
+            "description": f"Harmless.\nThen orders to the model, {long}, to the end."}  # fmt: skip
+    tools = replace(
+        release.statement.tools,
+        items=(captured(tool),),
+        prompts=(captured({"name": "p", "description": "of a prompt"}),),
+        resource_templates=(
+            captured({"uriTemplate": "x://{y}", "name": "t",
+                                 "description": "of a template"}),
+        ),
+        instructions=(captured({"instructions": "first\nlast"}),),
+    )  # fmt: skip
+    office.world.submit(replace(release, statement=replace(release.statement, tools=tools)))
+    show = ["review", "show", f"{NAMESPACE}/echo@2.0.0", *office.at(), "--no-index"]
+    text = said(cli, *show)
+    for words in ("Then orders to the model", long, "to the end.", "of a prompt", "x://{y}",
+                  "of a template", "first", "last"):  # fmt: skip
+        assert words in text
+    document = tell(cli, *show)
+    assert document["instructions"] == ["first\nlast"]
+    assert [item["name"] for item in document["prompts"] + document["tools"]] == ["p", "quiet"]
+    assert document["resourceTemplates"][0]["uriTemplate"] == "x://{y}"
+
+
 @pytest.mark.parametrize("far", [True, False], ids=["from afar", "on its own host"])
 def test_an_approval_publishes_an_entry_that_says_what_was_granted(
     office: Office, *, far: bool
@@ -132,6 +164,9 @@ def test_two_approvers_sign_one_entry(office: Office) -> None:
     draft = office.world.folder / "entry.json"
     alice = tell(cli, "approve", ECHO, *office.approving(), *RULES, "--save", draft)
     assert (alice["published"], alice["approvedBy"], alice["threshold"]) == (False, ["alice"], 2)
+    text = said(cli, "approve", ECHO, *office.approving(), "--entry", draft, "--save", draft)
+    assert f"the next approver signs this very entry: mcps-registry approve {ECHO}" in text
+    assert f"--entry {draft}" in text
     assert not office.target(alice["path"])
     bob = tell(cli, "approve", ECHO, *office.at(), "--keys", office.keys, "--approver", "bob",
                "--yes", "--entry", draft, "--index-pypi", office.index.pypi)  # fmt: skip
@@ -174,7 +209,38 @@ def test_an_approver_is_asked_before_signing(office: Office) -> None:
     words = [word for word in office.approving() if word != "--yes"]
     said(cli, "approve", ECHO, *words, *RULES, code=130, answer="n\n")
     assert tell(cli, "review", "list", *office.at())["submissions"][0]["state"] == "waiting"
-    assert "published" in said(cli, "approve", ECHO, *words, *RULES, answer="y\n")
+    nobody = tell(cli, "approve", ECHO, *words, *RULES, code=64)
+    assert nobody["code"] == "usage" and nobody["expected"] == "--yes"
+    text = said(cli, "approve", ECHO, *words, *RULES, answer="y\n")
+    assert "published" in text
+    assert "cannot be called yet, as no launcher asks people so far: delete" in text
+
+
+def test_revisions_follow_one_another(office: Office) -> None:
+    def approve(revision: str, code: int = 0) -> dict[str, Any]:
+        return tell(
+            cli, "approve", ECHO, *office.approving(), *RULES, "--revision", revision, code=code
+        )
+
+    assert "revisions follow one another" in approve("2", 77)["what"]
+    assert approve("1")["published"]
+    assert "--revision N" in approve("1", 77)["remedy"]
+    assert "revisions follow one another" in approve("3", 77)["what"]
+    assert approve("2")["published"]
+    tell(cli, "team", "create", "blue", *office.at(root=False), "--keys", office.keys,
+         "--new-keys", office.keys / "team-blue")  # fmt: skip
+    done = tell(cli, "team", "allow", "blue", "say", ECHO, *office.at(), "--keys", office.keys)
+    assert done["entry"].endswith("/1.0.0/2/entry.json"), "the newest"
+
+
+def test_two_submissions_of_one_version_are_told_apart(office: Office) -> None:
+    other = office.world.submit(office.world.release("echo", source=ECHO_SERVER + b"# other\n"))
+    error = tell(cli, "review", "show", ECHO, *office.at(), code=77)
+    assert "2 submissions are called" in error["what"] and other["release"][:12] in error["found"]
+    folder = office.world.desk.folder.path
+    tell(cli, "reject", other["release"], "-r", folder, "--reason", "twice")
+    shown = tell(cli, "review", "show", ECHO, *office.at(), "--no-index")["submission"]
+    assert shown["state"] == "waiting" and shown["release"] != other["release"]
 
 
 def test_what_was_rejected_is_not_approved(office: Office) -> None:
@@ -243,11 +309,18 @@ def test_a_revocation_needs_the_on_call_key_alone_and_is_taken_back_by_two_other
     done = tell(cli, "revoke", "publisher", NAMESPACE, *on_call, "--reason", "taken over")
     found = Revocations.parse(office.target("revoked/list.json")).revocations
     assert [(r.kind, r.match, r.id) for r in found] == [("publisher", NAMESPACE, done["id"])]
+    assert done["reaches"] == [ECHO]
+    text = said(cli, "revoke", "package", "pkg:pypi/ecoh-server@1.0.0", *on_call, "--reason", "x")
+    assert "WARNING: it matches nothing that was submitted here" in text
+    misspelt = Revocations.parse(office.target("revoked/list.json")).revocations[-1]
+    again = tell(cli, "revoke", "publisher", NAMESPACE, *on_call, "--reason", "taken over")
     since = ("--since", "yesterday")
     words = ("revoke", "publisher", NAMESPACE, *on_call, "--reason", "x")
     assert tell(cli, *words, *since, code=64)["code"] == "usage"
     state = ("status", office.world.desk.folder.path)
-    assert [item["id"] for item in tell(cli, *state)["revocations"]] == [done["id"]]
+    assert [item["id"] for item in tell(cli, *state)["revocations"]] == [
+        done["id"], misspelt.id, again["id"],
+    ]  # fmt: skip
     assert f"{done['id']}  publisher {NAMESPACE}" in said(cli, *state)
     options = [*office.at(), "--keys", office.keys]
     unknown = tell(cli, "reinstate", "20261121-000000000000", *options, "--reason", "x", code=64)
@@ -255,10 +328,15 @@ def test_a_revocation_needs_the_on_call_key_alone_and_is_taken_back_by_two_other
     one: list[str | Path] = ["--keys", office.keys / "on-call", "--reason", "mistake"]
     assert tell(cli, "reinstate", done["id"], *office.at(), *one, code=65)["code"] == "bad-key-file"
     assert not Reinstatements.parse(office.target("reinstated/list.json")).ids
-    tell(cli, "reinstate", done["id"], *options, "--reason", "mistake")
+    text = said(cli, "reinstate", done["id"], *options, "--reason", "mistake")
+    assert f"STILL REVOKED by {again['id']}" in text
     assert Reinstatements.parse(office.target("reinstated/list.json")).ids == {
         done["id"]: "mistake"
     }
+    twice = tell(cli, "reinstate", done["id"], *options, "--reason", "mistake", code=64)
+    assert "already" in twice["what"]
+    for item in (misspelt.id, again["id"]):
+        assert tell(cli, "reinstate", item, *options, "--reason", "x")["stillRevokedBy"] == []
     assert tell(cli, "status", office.world.desk.folder.path)["revocations"] == []
 
 
@@ -345,18 +423,18 @@ def test_the_state_says_what_is_to_be_renewed(
 
 def test_a_draft_about_something_else_is_not_signed(office: Office, tmp_path: Path) -> None:
     draft = tmp_path / "entry.json"
-    tell(cli, "approve", ECHO, *office.approving(), *RULES, "--save", draft, "--revision", "2")
+    tell(cli, "approve", ECHO, *office.approving(), *RULES, "--save", draft)
     entry = Entry.parse(draft.read_bytes())
     for changed in (
         replace(entry, release=Sha256("0" * 64)),
         replace(entry, bundle_sha256=Sha256("0" * 64)),
-        replace(entry, path=EntryPath(ServerName(NAMESPACE, "other"), "1.0.0", 3)),
+        replace(entry, path=EntryPath(ServerName(NAMESPACE, "other"), "1.0.0", 2)),
         replace(entry, identity=replace(entry.identity, subject="*@example.org")),
     ):
         draft.write_bytes(changed.to_bytes())
         error = tell(cli, "approve", ECHO, *office.approving(), "--entry", draft, code=65)
         assert error["code"] == "draft-mismatch"
-    draft.write_bytes(replace(entry, path=replace(entry.path, revision=3)).to_bytes())
+    draft.write_bytes(replace(entry, path=replace(entry.path, revision=2)).to_bytes())
     empty = PackageIndex()
     words = [*office.approving(), "--entry", draft, "--index-pypi", empty.pypi]
     assert tell(cli, "approve", ECHO, *words, code=65)["code"] == "draft-mismatch"

@@ -40,6 +40,7 @@ PYPROJECT = """
 [project]
 name = "hello-server"
 version = "1.0.0"
+description = "Says hello"
 
 [build-system]
 requires = []
@@ -93,6 +94,7 @@ def test_a_starter_pair_is_written_and_nothing_is_overwritten(author: Author) ->
     assert [Path(path).name for path in done["written"]] == ["server.json", "mcps.toml"]
     server = json.loads((author.project / "server.json").read_bytes())
     assert (server["name"], server["version"]) == (f"{NAMESPACE}/hello", "1.0.0")
+    assert server["description"] == "Says hello"
     before = (author.project / "mcps.toml").read_bytes()
     words = ("init", author.project, "--name", f"{NAMESPACE}/other", "--folder", author.project)
     assert tell(cli, *words, code=73)["code"] == "already-there"
@@ -190,6 +192,35 @@ def test_a_lock_is_written(author: Author, tmp_path: Path) -> None:
     assert "1 files locked" in text
     nowhere = ("-o", tmp_path / "none" / "lock", "--index", author.index.pypi)
     assert tell(cli, "lock", author.project, *nowhere, code=73)["code"] == "storage"
+
+
+def test_what_earlier_builds_left_behind_is_not_built(author: Author, tmp_path: Path) -> None:
+    """A back end that takes files from build/ or *.egg-info would sign what nobody looks at."""
+    backend = (author.project / "backend.py").read_text()
+    (author.project / "backend.py").write_text(backend.replace(
+        "    scripts =",
+        "    files |= {f'left_{n}.py': p.read_bytes() for n, p in enumerate(sorted(pathlib.Path('.').rglob('*old*')))}\n"
+        "    pathlib.Path('build').mkdir(); pathlib.Path('build/mark').write_text('')\n"
+        "    scripts =",
+    ))  # fmt: skip
+    lock = ("lock", author.project, "-o", tmp_path / "lock", "--index", author.index.pypi)
+    clean = tell(cli, *lock)["sha256"]
+    assert not (author.project / "build").exists(), "the project is left alone"
+    for folder in ("build", "dist", "hello.egg-info", "src/__pycache__", ".venv"):
+        (author.project / folder).mkdir(parents=True)
+        (author.project / folder / "old.py").write_text("x = 1")
+    assert tell(cli, *lock)["sha256"] == clean
+    (author.project / "src" / "build").mkdir()
+    (author.project / "src" / "build" / "old.py").write_text("x = 1")
+    assert tell(cli, *lock)["sha256"] != clean, "a package of that name is source"
+
+
+def test_what_was_rejected_is_said_to_the_publisher(author: Author) -> None:
+    author.init(f"{NAMESPACE}/unwanted")
+    item = tell(cli, "publish", author.project, *author.signing, *author.cache)
+    author.world.desk.reject(item["release"], "asks for too much")
+    text = said(cli, "publish", author.project, *author.signing, *author.cache)
+    assert "REJECTED: asks for too much" in text
 
 
 def test_somebody_elses_package_is_endorsed_and_the_statement_says_so(

@@ -84,6 +84,10 @@ def test_a_passphrase_comes_from_a_file_or_a_terminal(
             continue
         with pytest.raises(ConfigurationError):
             read_passphrase(place, "a key")
+    place.write_bytes(b"short\n")
+    assert read_passphrase(place, "a key") == b"short", "what has it keeps it"
+    with pytest.raises(ConfigurationError, match="too short"):
+        read_passphrase(place, "a key", new=True)
     read, write = os.pipe()
     with os.fdopen(read) as nobody:
         monkeypatch.setattr(sys, "stdin", nobody)
@@ -130,7 +134,8 @@ def test_a_passphrase_is_asked_for_at_a_terminal(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(click, "prompt", prompt)
     assert read_passphrase(None, "alice") == b"typed"
     assert read_passphrase(None, "bob", new=True) == b"long enough", "typed twice, and not short"
-    assert asked == [("Passphrase of alice", False), *[("Passphrase of bob", True)] * 2]
+    bobs = "Passphrase of bob (at least 8 characters)", True
+    assert asked == [("Passphrase of alice", False), bobs, bobs]
 
 
 def test_json_for_machines_does_not_repaint_the_terminal_either() -> None:

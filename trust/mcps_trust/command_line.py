@@ -99,6 +99,10 @@ def read_passphrase(file: Path | None, whose: str, *, new: bool = False) -> byte
             ) from error
         if not text:
             raise ConfigurationError(f"the passphrase file {file} is empty")
+        if new and len(text) < _SHORTEST:
+            raise ConfigurationError(
+                f"the passphrase in {file} is too short", expected=f"{_SHORTEST} characters"
+            )
         return text.encode()
     if not sys.stdin.isatty():
         raise ConfigurationError(
@@ -106,7 +110,8 @@ def read_passphrase(file: Path | None, whose: str, *, new: bool = False) -> byte
             remedy="give --passphrase-file",
         )
     while True:
-        text = str(click.prompt(f"Passphrase of {whose}", hide_input=True, err=True,
+        about = f" (at least {_SHORTEST} characters)" if new else ""
+        text = str(click.prompt(f"Passphrase of {whose}{about}", hide_input=True, err=True,
                                 confirmation_prompt=new))  # fmt: skip
         if not new or len(text) >= _SHORTEST:
             return text.encode()

@@ -12,8 +12,11 @@ import click
 from mcps_launcher.cli.options import Home, pass_home
 from mcps_launcher.hosts.configuration_file import HOSTS, merged, read_file
 from mcps_trust.command_line import emit, json_option
+from mcps_trust.errors import McpsError
 from mcps_trust.locked_file import write_atomically
-from mcps_trust.model.names import parse_alias
+from mcps_trust.model.names import Alias, parse_alias
+from mcps_trust.policy.chain import find_allowed
+from mcps_trust.printable import printable
 
 __all__ = ["configure"]
 
@@ -48,6 +51,8 @@ def configure(
     alias = parse_alias(name)
     if not remove and shutil.which("mcps-launch") is None:
         click.echo("warning: mcps-launch is not on PATH here; the host must find it", err=True)
+    if not remove:
+        _warn_of_unknown(home, alias)
     if only_print:
         entry = kind.entry(alias)
         emit(as_json, entry, _pretty(entry))
@@ -72,6 +77,14 @@ def configure(
     if new == old:
         done = "was not in" if remove else "was already in"
     emit(as_json, {"file": str(path), "changed": new != old}, f"{name} {done} {path}")
+
+
+def _warn_of_unknown(home: Home, alias: Alias) -> None:
+    """A configuration may be written before the team allows the server; a typing error, too."""
+    try:
+        find_allowed(home.resolver(quiet=True).allow_list(), alias)
+    except McpsError as error:
+        click.echo(f"warning: {printable(str(error))}", err=True)
 
 
 def _pretty(entry: object) -> str:

@@ -22,9 +22,8 @@ from mcps_trust.model import strict_json
 from mcps_trust.model.digest import Sha256, sha256
 from mcps_trust.model.package_lock import LockedTarball, NodeClosure
 from mcps_trust.model.pylock import LockedWheel, PythonClosure, marker_environment
-from mcps_trust.policy.revoked import Member
 
-__all__ = ["Selection", "install_selection", "members", "select_files", "unpack"]
+__all__ = ["Selection", "install_selection", "select_files", "unpack"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,13 +32,6 @@ class Selection:
 
     key: Sha256
     files: tuple[LockedWheel, ...] | tuple[LockedTarball, ...]
-
-
-def members(closure: PythonClosure | NodeClosure) -> tuple[Member, ...]:
-    """Every file of a lock as revocations match it."""
-    if isinstance(closure, PythonClosure):
-        return tuple(Member(purl=str(w.purl), digest=w.sha256) for w in closure.files())
-    return tuple(Member(purl=str(t.purl), digest=t.integrity) for t in closure.files())
 
 
 def select_files(

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from securesystemslib.signer import CryptoSigner
 
-from mcps_registry.ceremony.key_file import KeyFile, new_salt
+from mcps_registry.ceremony.key_file import BadKeyFileError, KeyFile, new_salt
 from mcps_trust.locked_file import make_private_directory
 from mcps_trust.model.names import parse_segment
 
@@ -101,7 +101,19 @@ def find_key(folder: Path, purpose: str) -> KeyFile:
     if folder.is_file():
         return KeyFile.read(folder)
     places = [folder / f"{purpose}.json", *sorted(folder.glob(f"*/{purpose}.json"))]
-    return KeyFile.read(next((place for place in places if place.exists()), places[0]))
+    for place in places:
+        if place.exists():
+            return KeyFile.read(place)
+    raise BadKeyFileError(
+        f"there is no key {purpose} in {folder}", expected=f"the folder {_folder_of(purpose)}",
+        remedy="give --keys the folder of this key's holder, or one that has that folder",
+    )  # fmt: skip
+
+
+def _folder_of(purpose: str) -> str:
+    """The name that the holder's folder of a key has."""
+    holders = make_holders(root_keys=1, approvers=())
+    return next((holder.name for holder in holders if purpose in holder.keys), purpose)
 
 
 def signer(key: PrivateKeyTypes) -> CryptoSigner:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -57,8 +60,8 @@ class DraftMismatchError(UntrustedDataError):
     "tools",
     multiple=True,
     metavar="NAME=CLASS[:APPROVAL]",
-    help="A tool's class (read, write, destructive, payment) and approval "
-    "(none, user, two-person).",
+    help="A tool's class (read, write, destructive, payment) and approval (none, user, "
+    "two-person): none is the default for read, user for the others.",
 )
 @click.option(
     "--withhold",
@@ -147,17 +150,14 @@ def approve(
     if not yes:
         text = json.dumps(entry.to_dict(), indent=2, ensure_ascii=False)
         click.echo(printable(text), err=True)
-        click.confirm(f"Sign this entry as {approver}?", abort=True, err=True)
+        _ask(f"Sign this entry as {approver}?")
+    state = _sign(access, entry, keys, approver, comment, now)
+    if save is None and not state["published"]:
+        path = entry.path
+        save = Path(f"{path.server.name}-{path.version}-{path.revision}.entry.json")
     if save is not None:
         save.write_bytes(entry.to_bytes())
-    state = _sign(access, entry, keys, approver, comment, now)
-    published = "published" if state["published"] else "not published yet"
-    approved_by = ", ".join(map(str, state["approvedBy"]))  # type: ignore[call-overload]
-    emit(
-        as_json,
-        state,
-        f"{state['path']}: approved by {approved_by} ({state['threshold']} needed), {published}",
-    )
+    emit(as_json, state, "\n".join(_said(state, entry, release, save)))
 
 
 @click.command()
@@ -182,6 +182,43 @@ def reject(release: str, folder: Path, reason: str, as_json: bool) -> None:
     """
     item = open_desk(RegistryFolder(folder), bytes).reject(release, reason)
     emit(as_json, item, f"{item['server']}@{item['version']} rejected: {reason}")
+
+
+def _ask(question: str) -> None:
+    """Go on only if somebody says yes.
+
+    Raises:
+        UsageError: there is nobody to ask.
+        click.Abort: they say no.
+    """
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        click.echo(err=True)  # after the question
+        raise UsageError("there is nobody at a terminal to ask", expected="--yes") from None
+    if not agreed:
+        raise click.Abort
+
+
+def _said(state: Mapping[str, Any], entry: Entry, release: str, saved: Path | None) -> list[str]:
+    approved_by = ", ".join(state["approvedBy"])
+    published = "published" if state["published"] else "not published yet"
+    needed = f"{state['threshold']} needed"
+    lines = [f"{state['path']}: approved by {approved_by} ({needed}), {published}"]
+    if not state["published"]:
+        lines.append(
+            "  the next approver signs this very entry: "
+            f"mcps-registry approve {release} … --entry {saved}"
+        )
+    asking = [name for name, rule in sorted(entry.tools.items()) if rule.approval != "none"]
+    if asking:
+        lines.append(
+            f"  cannot be called yet, as no launcher asks people so far: {', '.join(asking)}"
+            " (--tool NAME=CLASS:none allows it unasked)"
+        )
+    return lines
 
 
 def _check_draft(entry: Entry, examined: Examined, artifacts: Artifacts) -> None:
@@ -210,7 +247,7 @@ def _check_draft(entry: Entry, examined: Examined, artifacts: Artifacts) -> None
 def _sign(
     access: Access, entry: Entry, keys: Keys, approver: str, comment: str,
     now: datetime,
-) -> dict[str, object]:  # fmt: skip
+) -> dict[str, Any]:  # fmt: skip
     statement = ApprovalStatement(
         path=entry.path,
         digest=entry.approved_digest,

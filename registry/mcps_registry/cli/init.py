@@ -118,7 +118,15 @@ def init(
         lines += ["", "No --issuer was named: nobody can sign with its own Sigstore yet. See",
                   f"[[issuers]] in {place.configuration}."]  # fmt: skip
     if development:
-        lines += ["", "DEVELOPMENT: anybody can get a token for any identity. Never for real use."]
+        lines += [
+            "", "DEVELOPMENT: anybody can get a token for any identity. Never for real use.",
+            f"  mcps-registry serve {folder} --with-sigstore",
+            f"  mcps-registry namespace allow NAMESPACE -r {folder} \\",
+            f"      --issuer {url}/sigstore/oidc --subject you@example.org",
+            """  curl -s -H 'Content-Type: application/json' -d '{"email": "you@example.org"}' \\""",
+            f"      {url}/sigstore/oidc/token | cut -d '\"' -f 4 > token.txt",
+            f"  mcps-sign publish --registry {url} --registry-root {root} --identity-token token.txt",
+        ]  # fmt: skip
     emit(as_json, {
         "folder": str(folder), "root": str(root), "fingerprint": fingerprint,
         "development": development,

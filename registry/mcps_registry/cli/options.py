@@ -18,12 +18,12 @@ from mcps_trust.command_line import read_passphrase
 __all__ = ["Keys", "passphrase_option", "registry_options", "signing_options"]
 
 _registry = click.option(
-    "--registry", "-r", "where", required=True, metavar="DIR|URL", envvar="MCPS_REGISTRY",
+    "--registry", "-r", "where", required=True, metavar="DIR|URL",
     help="The registry's folder, or its URL.",
 )  # fmt: skip
 _registry_root = click.option(
     "--registry-root", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    envvar="MCPS_REGISTRY_ROOT", metavar="FILE",
+    metavar="FILE",
     help="For a URL: the registry's root metadata, from which all else is verified.",
 )  # fmt: skip
 _keys = click.option(

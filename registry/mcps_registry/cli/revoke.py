@@ -10,9 +10,10 @@ import click
 from mcps_registry.access import Access
 from mcps_registry.cli.options import Keys, signing_options
 from mcps_registry.own_target import change_target
+from mcps_registry.review.reach import reached
 from mcps_trust.clock import parse_time
-from mcps_trust.command_line import emit, json_option
-from mcps_trust.errors import UsageError
+from mcps_trust.command_line import emit, json_option, progress
+from mcps_trust.errors import McpsError, UsageError
 from mcps_trust.model.fields import Fields
 from mcps_trust.model.revocation import KINDS, Reinstatements, Revocation, Revocations
 
@@ -71,7 +72,14 @@ def revoke(
 
     signers = [keys.signer("revoked")]
     change_target(access, "revoked/list.json", role="revoked", signers=signers, change=add, now=now)
-    emit(as_json, revocation.to_dict(), f"revoked {kind} {match}\n  id {revocation.id}")
+    with progress("looking what it reaches"):
+        found, whole = _reached(access, revocation)
+    lines = [f"revoked {kind} {match}", f"  id {revocation.id}"]
+    lines += [f"  reaches {item}" for item in found]
+    if not found:
+        seen = "nothing" if whole else "nothing of the part that could be read"
+        lines.append(f"  WARNING: it matches {seen} that was submitted here: is it spelt right?")
+    emit(as_json, {**revocation.to_dict(), "reaches": found}, "\n".join(lines))
 
 
 @click.command()
@@ -88,13 +96,25 @@ def reinstate(
 ) -> None:
     """Take a revocation back. Signed with two keys, neither of which can revoke.
 
+    The keys are reinstated-1 of the folder targets and reinstated-2 of the folder it: --keys
+    names the folder that has both folders.
+
     \b
     Example:
       mcps-registry reinstate 20261121-0a1b2c3d4e5f -r ./registry --keys ./keys --reason "mistake"
     """
     known = Revocations.parse(access.target("revoked/list.json") or b"").revocations
-    if revocation not in {item.id for item in known}:
+    taken_back = Reinstatements.parse(access.target("reinstated/list.json") or b"").ids
+    chosen = next((item for item in known if item.id == revocation), None)
+    if chosen is None:
         raise UsageError("there is no such revocation", found=revocation)
+    if revocation in taken_back:
+        raise UsageError("it was reinstated already", found=revocation)
+    others = [
+        item.id for item in known
+        if item != chosen and (item.kind, item.match) == (chosen.kind, chosen.match)
+        and item.id not in taken_back
+    ]  # fmt: skip
 
     def add(data: bytes) -> bytes:
         return Reinstatements(ids={**Reinstatements.parse(data).ids, revocation: reason}).to_bytes()
@@ -104,4 +124,18 @@ def reinstate(
         access, "reinstated/list.json", role="reinstated", signers=signers, change=add,
         now=datetime.now(UTC),
     )  # fmt: skip
-    emit(as_json, {"reinstated": revocation, "reason": reason}, f"reinstated {revocation}")
+    lines = [f"reinstated {revocation}"]
+    lines += [f"  STILL REVOKED by {other}, which says the same" for other in others]
+    emit(
+        as_json,
+        {"reinstated": revocation, "reason": reason, "stillRevokedBy": others},
+        "\n".join(lines),
+    )
+
+
+def _reached(access: Access, revocation: Revocation) -> tuple[list[str], bool]:
+    """What it reaches, as far as the registry tells: it is published already."""
+    try:
+        return reached(access, revocation)
+    except McpsError:
+        return [], False

@@ -102,7 +102,13 @@ def serve(
         routes = _sigstore(desk, secret) if with_sigstore else []
     scheme = "https" if cert else "http"
     banner = "DEVELOPMENT registry" if desk.configuration.development else "registry"
-    click.echo(f"{banner} {desk.configuration.name!r} at {scheme}://{host}:{port}", err=True)
+    sigstore = "with its own Sigstore" if with_sigstore else "without Sigstore (--with-sigstore)"
+    here = f"{scheme}://{host}:{port}"
+    click.echo(f"{banner} {desk.configuration.name!r} at {here}, {sigstore}", err=True)
+    if desk.configuration.url != here:
+        click.echo(
+            f"  clients ask {desk.configuration.url}: what answers there must lead here", err=True
+        )
     application = make_application(desk, routes, resign_every=resign_every)
     settings = uvicorn.Config(
         application, ssl_certfile=cert, ssl_keyfile=key, log_level="warning",

@@ -188,7 +188,8 @@ class Repository:
         with exclusive(self._lock):
             if self._target_info(path) is not None:
                 raise RoleRefusedError(
-                    f"there is already an entry at {path}", remedy="a change is a new revision"
+                    f"there is already an entry at {path}",
+                    remedy="a change is a new revision: --revision N, one more than the newest",
                 )
             check_content(path, data, None)
             role = self.bin_of(path)

@@ -10,13 +10,16 @@ import click
 import tomli_w
 
 from mcps_signer.closure.source import Source
-from mcps_signer.release import starter_permissions
+from mcps_signer.release import PLACEHOLDER, starter_permissions
 from mcps_trust.command_line import emit, json_option
 from mcps_trust.errors import StorageError
 from mcps_trust.model.names import ServerName
 from mcps_trust.model.server_json import SCHEMA
 
 __all__ = ["init"]
+
+
+_MAX_DESCRIPTION = 100  # characters, by the schema of server.json
 
 
 class AlreadyThereError(StorageError):
@@ -45,13 +48,13 @@ def init(source: str, name: str, folder: Path, as_json: bool) -> None:
     """
     server = ServerName.parse(name)
     found = Source.parse(source)
-    package, version = _identify(found)
+    package, version, description = _identify(found)
     run = {"bin": package.rpartition("/")[2]} if found.kind == "npm" else {"entryPoint": package}
     documents = {
         folder / "server.json": json.dumps({
             "$schema": SCHEMA,
             "name": str(server),
-            "description": f"{server.name}: say in one sentence what it does",
+            "description": description or f"{server.name}: {PLACEHOLDER}",
             "version": version,
             "packages": [{"registryType": found.kind, "identifier": package, "version": version,
                           "transport": {"type": "stdio"}}],
@@ -76,10 +79,12 @@ def init(source: str, name: str, folder: Path, as_json: bool) -> None:
     )
 
 
-def _identify(source: Source) -> tuple[str, str]:
+def _identify(source: Source) -> tuple[str, str, str]:
+    """Name, version and description of a package, as far as they can be known."""
     if source.folder is None:
-        return source.name, source.version
+        return source.name, source.version, ""
     project = tomllib.loads((source.folder / "pyproject.toml").read_text("utf-8")).get(
         "project", {}
     )
-    return str(project.get("name", "package")), str(project.get("version", "0.1.0"))
+    description = str(project.get("description", ""))[:_MAX_DESCRIPTION]
+    return str(project.get("name", "package")), str(project.get("version", "0.1.0")), description

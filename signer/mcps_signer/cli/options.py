@@ -74,6 +74,8 @@ def find_instance(name: str, registry: str, root: Path | None, *, yes: bool) -> 
                 err=True,
             )
         return public_instance()
+    if registry and not registry.startswith(("http://", "https://")):
+        raise UsageError("not an address", expected="https://mcp.example.org", found=registry)
     if not registry or root is None:
         raise UsageError(
             "a private instance is known through its registry",

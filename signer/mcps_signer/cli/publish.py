@@ -206,6 +206,9 @@ def _carried(release: Release, carry: str, fetch: FetchSettings) -> dict[Sha256,
 
 
 def _said(item: Mapping[str, Any]) -> str:
-    return (
-        f"{item['server']}@{item['version']} submitted: release {item['release']}, {item['state']}"
-    )
+    state = {
+        "waiting": "it waits for review",
+        "approved": "it was approved already",
+        "rejected": f"it was REJECTED: {item.get('reason') or 'no reason given'}",
+    }.get(item["state"], item["state"])
+    return f"{item['server']}@{item['version']} submitted, {state}\n  release {item['release']}"

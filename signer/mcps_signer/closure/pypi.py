@@ -7,6 +7,8 @@ of these needs. The same input and date give the same bytes.
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +33,8 @@ MACHINES = ("x86_64", "aarch64")
 PLATFORMS = tuple(f"linux/{machine}" for machine in sorted(MACHINES))
 
 _NEWEST_GLIBC_MINOR = 45
+_LEFT_BEHIND = frozenset({"__pycache__", ".venv", "venv", ".tox", ".nox", "node_modules"})
+_BUILT = frozenset({"build", "dist"})  # beside pyproject.toml
 _EPOCH = "315532800"  # 1980-01-01: the earliest time that a zip file can hold
 
 
@@ -76,7 +80,15 @@ def lock_pypi(source: Source, *, before: str, index: str = "") -> Locked:
 
 
 def _build(project: Path, work: Path) -> Path:
-    out = work / "dist"
+    """The project's wheel, from a copy without what earlier builds left behind.
+
+    Build back ends put files of earlier builds into a wheel, which nobody has looked at since.
+    """
+    out, source = work / "dist", work / "project"
+    try:
+        shutil.copytree(project.resolve(), source, ignore=_ignored, ignore_dangling_symlinks=True)
+    except (OSError, shutil.Error) as error:
+        raise ResolverFailedError("the project cannot be read", found=str(error)[:300]) from error
     run_uv(
         [
             "build",
@@ -85,7 +97,7 @@ def _build(project: Path, work: Path) -> Path:
             "--system-certs",
             "--out-dir",
             str(out),
-            str(project.resolve()),
+            str(source),
         ],
         cwd=work,
         extra={"SOURCE_DATE_EPOCH": _EPOCH},
@@ -94,6 +106,15 @@ def _build(project: Path, work: Path) -> Path:
     if len(wheels) != 1:
         raise ResolverFailedError("the project did not build one wheel", found=str(wheels))
     return wheels[0]
+
+
+def _ignored(folder: str, names: list[str]) -> set[str]:
+    top = os.path.exists(os.path.join(folder, "pyproject.toml"))
+    return {
+        name
+        for name in names
+        if name in _LEFT_BEHIND or name.endswith(".egg-info") or (top and name in _BUILT)
+    }
 
 
 def _resolve(

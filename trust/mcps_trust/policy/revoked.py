@@ -12,11 +12,14 @@ from datetime import datetime
 from typing import assert_never
 
 from mcps_trust.errors import NotPermittedError
+from mcps_trust.model.closure import Closure
 from mcps_trust.model.identity import PublisherIdentity, SignerIdentity, matches
 from mcps_trust.model.purl import Purl
+from mcps_trust.model.pylock import PythonClosure
 from mcps_trust.model.revocation import Reinstatements, Revocation, Revocations
 
-__all__ = ["Member", "ReleaseFacts", "RevokedError", "find_revocation", "refuse_revoked"]
+__all__ = ["Member", "ReleaseFacts", "RevokedError", "find_revocation", "members",
+           "refuse_revoked"]  # fmt: skip
 
 
 class RevokedError(NotPermittedError):
@@ -52,6 +55,13 @@ class ReleaseFacts:
     signed_at: datetime
     packages: frozenset[str]
     members: tuple[Member, ...]
+
+
+def members(closure: Closure) -> tuple[Member, ...]:
+    """Every file of a lock as revocations match it."""
+    if isinstance(closure, PythonClosure):
+        return tuple(Member(purl=str(w.purl), digest=w.sha256) for w in closure.files())
+    return tuple(Member(purl=str(t.purl), digest=t.integrity) for t in closure.files())
 
 
 def find_revocation(
