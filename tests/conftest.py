@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["worlds", "ordinary_user"]
+pytest_plugins = ["worlds", "ordinary_user", "office", "guards"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcps_launcher.configuration import Configuration
@@ -19,7 +20,7 @@ from mcps_trust.model.decision import LaunchDecision
 if TYPE_CHECKING:
     from worlds import World
 
-__all__ = ["ECHO_SERVER", "INITIALIZE", "Host", "call", "request"]
+__all__ = ["ECHO_SERVER", "INITIALIZE", "Host", "at", "call", "request"]
 
 ECHO_SERVER = b"""
 import json, os, sys, time
@@ -135,3 +136,8 @@ INITIALIZE = request(
     capabilities={},
     clientInfo={"name": "test", "version": "1"},
 )
+
+
+def at(host: Host) -> list[str | Path]:
+    """Options that name its folder."""
+    return ["--home", host.places.home]

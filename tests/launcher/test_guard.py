@@ -7,53 +7,9 @@ from typing import Any
 
 import pytest
 
+from guards import ECHO, PAY, audited, line, listed, to_client, to_server
 from mcps_launcher.guard.actions import Action, Audit, ToClient, ToServer
-from mcps_launcher.guard.decide import MAX_REFUSED, Guard
-from mcps_launcher.guard.pins import Pins
-from mcps_trust.model.tools import Captured, ToolSurface
-from mcps_trust.model.vetting import ToolRule
-
-ECHO = {"name": "echo", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True}}
-PAY = {"name": "pay", "inputSchema": {"type": "object"}}
-SURFACE = ToolSurface(
-    protocol_versions=("2025-11-25",),
-    instructions=(Captured(definition={"instructions": "be nice"}, eras=("legacy",),
-                           capabilities=("none",)),),
-    items=tuple(Captured(definition=tool, eras=("legacy",), capabilities=("none", "all"))
-                for tool in (ECHO, PAY)),
-    prompts=(Captured(definition={"name": "hello"}, eras=("legacy",), capabilities=("none",)),),
-)  # fmt: skip
-RULES = {"echo": ToolRule(tool_class="read", approval="none"),
-         "pay": ToolRule(tool_class="payment", approval="user")}  # fmt: skip
-
-
-@pytest.fixture
-def guard() -> Guard:
-    return Guard(pins=Pins.of(SURFACE, RULES, ()), limit=1 << 20)
-
-
-def line(**message: Any) -> bytes:
-    return json.dumps({"jsonrpc": "2.0", **message}).encode()
-
-
-def to_server(actions: list[Action]) -> list[Any]:
-    return [json.loads(a.line) for a in actions if isinstance(a, ToServer)]
-
-
-def to_client(actions: list[Action]) -> list[Any]:
-    return [json.loads(a.line) for a in actions if isinstance(a, ToClient)]
-
-
-def audited(actions: list[Action]) -> list[tuple[str, Any]]:
-    return [(a.event, a.body.get("reason")) for a in actions if isinstance(a, Audit)]
-
-
-def listed(guard: Guard, *tools: dict[str, Any]) -> list[Action]:
-    """Let the guard list the tools, as it does before the first call."""
-    asked = to_server(guard.from_client(line(id="first", method="tools/call",
-                                             params={"name": "echo"})))  # fmt: skip
-    assert [message["method"] for message in asked] == ["tools/list"]
-    return guard.from_server(line(id=asked[0]["id"], result={"tools": list(tools)}))
+from mcps_launcher.guard.decide import Guard
 
 
 def test_the_first_call_waits_for_the_guards_own_list(guard: Guard) -> None:
@@ -216,28 +172,10 @@ def test_a_request_for_input_is_refused(guard: Guard) -> None:
     assert to_client(actions)[0]["result"]["isError"] is True
 
 
-def test_a_list_without_end_is_not_followed_for_ever(guard: Guard) -> None:
-    (asked,) = to_server(guard.from_client(line(id=1, method="tools/call",
-                                                params={"name": "echo"})))  # fmt: skip
-    for _ in range(1000):
-        actions = guard.from_server(line(id=asked["id"], result={"tools": [], "nextCursor": "c"}))
-        sent = to_server(actions)
-        if not sent:
-            break
-        (asked,) = sent
-    assert to_client(actions)[0]["result"]["isError"] is True
-
-
 def test_a_cancelled_call_is_not_made(guard: Guard) -> None:
     guard.from_client(line(id=1, method="tools/call", params={"name": "echo"}))
     guard.from_client(line(method="notifications/cancelled", params={"requestId": 1}))
     assert not guard.holds_calls
-
-
-def test_refusals_are_counted(guard: Guard) -> None:
-    for _ in range(MAX_REFUSED + 1):
-        guard.from_server(b"noise")
-    assert guard.refused > MAX_REFUSED
 
 
 def test_an_id_in_use_is_refused(guard: Guard) -> None:
@@ -257,14 +195,6 @@ def test_an_id_of_a_call_that_waits_is_in_use(guard: Guard) -> None:
     waiting = guard.from_client(line(id=2, method="tools/call", params=params))
     assert waiting == [], "the list is asked for once"
     assert guard.in_flight() == [1, 2]
-
-
-def test_calls_do_not_pile_up_before_the_first_list(guard: Guard) -> None:
-    refused: list[Action] = []
-    for number in range(100):
-        refused = guard.from_client(line(id=number, method="tools/call", params={"name": "echo"}))
-    assert to_client(refused)[0]["result"]["isError"] is True
-    assert len(guard.in_flight()) < 100
 
 
 def test_an_integer_that_readers_round_is_refused_in_a_read(guard: Guard) -> None:
@@ -353,31 +283,6 @@ def test_the_modern_era_lists_with_the_same_meta(guard: Guard) -> None:
     assert to_client(actions)[0]["result"]["resultType"] == "complete"
 
 
-def test_inventing_tools_without_end_is_counted_and_told_in_short(guard: Guard) -> None:
-    invented = [{"name": f"tool-{number}"} for number in range(5000)]
-    actions = listed(guard, *invented, ECHO, PAY)
-    records = [action for action in actions if isinstance(action, Audit)]
-    assert len(records) < 50 and guard.refused > MAX_REFUSED
-    assert any(record.body.get("more") for record in records)
-    assert to_server(actions)[0]["method"] == "tools/call", "what was vetted still is"
-
-
-def test_of_the_guards_own_list_only_vetted_names_are_kept(guard: Guard) -> None:
-    """Page by page, others could be as long as a line may be."""
-    (asked,) = to_server(
-        guard.from_client(line(id=1, method="tools/call", params={"name": "echo"}))
-    )
-    for number in range(5):
-        page = [{"name": f"filler-{number}" + "x" * 100_000, "description": "x"}, PAY]
-        actions = guard.from_server(line(id=asked["id"], result={"tools": page, "nextCursor": "c"}))
-        (asked,) = to_server(actions)
-    (own,) = guard._own.values()
-    assert own.names == {"pay"}
-    assert all(len(name) <= 200 for name in guard._drifted["tools"])
-    done = guard.from_server(line(id=asked["id"], result={"tools": [ECHO]}))
-    assert [message["method"] for message in to_server(done)] == ["tools/call"]
-
-
 def test_a_call_that_is_cancelled_while_the_list_is_read_quarantines_nothing(guard: Guard) -> None:
     (asked,) = to_server(
         guard.from_client(line(id=1, method="tools/call", params={"name": "echo"}))
@@ -396,19 +301,6 @@ def test_an_answer_that_is_no_object_is_not_passed_on(guard: Guard, method: str)
     actions = guard.from_server(line(id=1, result=[ECHO]))
     assert audited(actions) == [("message-refused", "bad-answer")]
     assert to_client(actions)[0]["error"]["data"] == {"code": "bad-answer"}
-
-
-def test_questions_of_the_server_and_batches_have_a_bound(guard: Guard) -> None:
-    passed = [to_client(guard.from_server(line(id=n, method="ping"))) for n in range(100)]
-    assert 0 < sum(map(bool, passed)) < 100
-    for number in (2**53, -(2**53), 2**63):
-        refused = guard.from_server(line(id=number, method="ping"))
-        assert audited(refused) == [("message-refused", "bad-message")]
-    guard.from_client(line(id="v", method="initialize"))
-    guard.from_server(line(id="v", result={"protocolVersion": "2025-03-26"}))
-    batch = b"[" + b",".join(line(id=n, method="ping") for n in range(500)) + b"]"
-    assert audited(guard.from_server(batch)) == [("message-refused", "batch")]
-    assert audited(guard.from_client(batch)) == [("message-refused", "batch")]
 
 
 def test_a_tool_of_one_era_is_not_called_in_the_other(guard: Guard) -> None:
