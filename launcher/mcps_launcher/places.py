@@ -17,7 +17,7 @@ from typing import Self
 from mcps_trust.errors import ConfigurationError
 from mcps_trust.locked_file import make_private_directory
 
-__all__ = ["FolderNotOwnError", "Places"]
+__all__ = ["FolderNotOwnError", "Places", "find_folder"]
 
 _ROOT_FOLDER = Path("/var/lib/mcps")
 _USER_FOLDER = ".local/share/mcps"
@@ -28,6 +28,15 @@ class FolderNotOwnError(ConfigurationError):
 
     code = "folder-not-own"
     advice = "make it yours alone: chown and chmod go-w, or choose another with --home"
+
+
+def find_folder(chosen: Path | None) -> Path:
+    """Where the launcher's folder is: the one that was chosen, or this user's."""
+    if chosen is not None:
+        return Path(os.path.abspath(chosen))
+    if os.geteuid() == 0:
+        return _ROOT_FOLDER
+    return Path(pwd.getpwuid(os.geteuid()).pw_dir) / _USER_FOLDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +53,7 @@ class Places:
             FolderNotOwnError: somebody else could write it.
             NotWritableError: it cannot be made.
         """
-        if chosen is not None:
-            home = Path(os.path.abspath(chosen))
-        elif os.geteuid() == 0:
-            home = _ROOT_FOLDER
-        else:
-            home = Path(pwd.getpwuid(os.geteuid()).pw_dir) / _USER_FOLDER
+        home = find_folder(chosen)
         make_private_directory(home)
         check_own(home)
         return cls(home)

@@ -18,6 +18,7 @@ from typing import Any
 from mcps_launcher.back_ends import choose_back_end
 from mcps_launcher.configuration import Configuration
 from mcps_launcher.enrolment import Enrolment
+from mcps_launcher.install.installed import Look, manifest
 from mcps_launcher.kept import Kept
 from mcps_launcher.places import Places
 from mcps_launcher.sandbox.process import BackEnd
@@ -37,8 +38,13 @@ _RENEWAL_SECONDS = 10
 _ENDING_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
-def run_session(alias: str, places: Places) -> int:
+def run_session(alias: str, places: Places, look: Look) -> int:
     """Run one server until its host or it ends; gives the exit code.
+
+    Args:
+        alias: the server.
+        places: the launcher's folder.
+        look: gives the manifest of what is installed for the decision that is kept now.
 
     Raises:
         McpsError: it may not start, could not start, or was ended.
@@ -50,7 +56,7 @@ def run_session(alias: str, places: Places) -> int:
         configuration = Configuration.read(places)
         enrolment = Enrolment.read(places, configuration)
         back_end = choose_back_end(configuration, places)
-        start = _decide(alias, places, enrolment, configuration, back_end)
+        start = _decide(alias, places, enrolment, configuration, back_end, look)
     except McpsError as error:
         body = {"alias": printable(alias[:100]), "code": error.code, "principal": _principal()}
         with contextlib.suppress(AuditNotWritableError):  # the refusal stands without
@@ -111,19 +117,19 @@ def _spawned(
 
 def _decide(
     alias: str, places: Places, enrolment: Enrolment, configuration: Configuration,
-    back_end: BackEnd,
+    back_end: BackEnd, look: Look,
 ) -> Start:  # fmt: skip
     kept = Kept(places)
 
-    def kept_start() -> Start | Needed:
+    def kept_start(look: Look) -> Start | Needed:
         return find_kept_start(
             alias, kept=kept, enrolment=enrolment, configuration=configuration,
-            back_end=back_end, now=datetime.now(UTC),
+            back_end=back_end, now=datetime.now(UTC), look=look,
         )  # fmt: skip
 
-    found = kept_start()
+    found = kept_start(look)
     if found == "renewal" and _renewed(alias, places, enrolment, configuration, back_end):
-        found = kept_start()
+        found = kept_start(manifest)
     if isinstance(found, Start):
         return found
     from mcps_launcher.prove import prove_in_child  # only a new decision needs it

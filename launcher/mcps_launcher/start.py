@@ -10,6 +10,7 @@ from pathlib import Path
 from mcps_launcher.install.inside import closure_plan
 from mcps_launcher.install.installed import (
     Installed,
+    Look,
     StoreChangedError,
     manifest,
     stat_identity,
@@ -52,20 +53,24 @@ def granted_environment(permissions: Permissions, environment: Mapping[str, str]
     return result
 
 
-def prepare_start(decision: LaunchDecision, payload: bytes, back_end: BackEnd) -> Start | None:
+def prepare_start(
+    decision: LaunchDecision, payload: bytes, back_end: BackEnd, look: Look = manifest
+) -> Start | None:
     """The start of a kept decision, or None where something it rests on has changed.
 
     Raises:
         StoreChangedError: the installed closure is not as it was installed.
         MissingPermissionError: a variable that the server needs is not set.
     """
-    plan = held_plan(decision, back_end, granted_environment(decision.permissions, os.environ))
+    granted = granted_environment(decision.permissions, os.environ)
+    plan = held_plan(decision, back_end, granted, look)
     return None if plan is None else Start(decision=decision, payload=payload, plan=plan)
 
 
 def held_plan(
-    decision: LaunchDecision, back_end: BackEnd, environment: Mapping[str, str]
-) -> Plan | None:
+    decision: LaunchDecision, back_end: BackEnd, environment: Mapping[str, str],
+    look: Look = manifest,
+) -> Plan | None:  # fmt: skip
     """The plan of a kept decision, or None where runtime, closure or plan are not as they were.
 
     Raises:
@@ -77,7 +82,7 @@ def held_plan(
     installed = Installed(path=Path(decision.store_path), digest=Sha256(""))
     if not installed.tree.is_dir():
         return None
-    if manifest(installed.path) != decision.manifest:
+    if look(installed.path) != decision.manifest:
         raise StoreChangedError(
             "the installed closure is not as it was installed",
             expected=decision.manifest,

@@ -14,6 +14,7 @@ from typing import Literal
 
 from mcps_launcher.configuration import Configuration
 from mcps_launcher.enrolment import Enrolment
+from mcps_launcher.install.installed import Look, manifest
 from mcps_launcher.kept import Kept
 from mcps_launcher.sandbox.process import BackEnd
 from mcps_launcher.start import Start, prepare_start
@@ -56,6 +57,7 @@ def find_kept_start(
     configuration: Configuration,
     back_end: BackEnd,
     now: datetime,
+    look: Look = manifest,
 ) -> Start | Needed:
     """The start of the kept decision about `alias`, or what is needed first.
 
@@ -84,7 +86,7 @@ def find_kept_start(
     # Not only when it was asked: another server's start may have asked, and borne it.
     check_freeze(decision.metadata.issued, decision.tier, now)
     payload = kept.payload(decision.release)
-    start = None if payload is None else prepare_start(decision, payload, back_end)
+    start = None if payload is None else prepare_start(decision, payload, back_end, look)
     return start or "proof"
 
 

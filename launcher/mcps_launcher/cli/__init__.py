@@ -20,9 +20,12 @@ def main() -> None:
     found = plain_start(sys.argv[1:])
     if found is not None:
         gc.disable()  # what a start loads is kept: looking through it costs a tenth of the start
+        from mcps_launcher.install.ahead import Ahead
+
+        ahead = Ahead(*found)  # before anything else is loaded
         from mcps_launcher.cli.run import run_in_home
 
-        sys.exit(run_in_home(*found))
+        sys.exit(run_in_home(*found, ahead))
     from mcps_launcher.cli.commands import cli
     from mcps_trust.command_line import run
 

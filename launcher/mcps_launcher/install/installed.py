@@ -10,13 +10,17 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mcps_trust.errors import UntrustedDataError
 from mcps_trust.model.digest import Sha256
 
-__all__ = ["Installed", "StoreChangedError", "manifest", "stat_identity"]
+__all__ = ["Installed", "Look", "StoreChangedError", "manifest", "stat_identity"]
+
+Look = Callable[[Path], Sha256]
+"""What gives the manifest of the closure at a path: `manifest`, or what knows it already."""
 
 TREE, BYTECODE = "tree", "bytecode"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -26,7 +26,6 @@ from mcps_launcher.sandbox.process import (
     SelfTest,
     SelfTestFailedError,
 )
-from mcps_launcher.sandbox.readback import judge, observe
 from mcps_launcher.sandbox.seccomp import compile_bpf
 from mcps_launcher.sandbox.watcher import Watcher, end_group
 from mcps_trust.locked_file import make_private_directory
@@ -179,6 +178,8 @@ class BwrapProcess:
 
     def self_test(self) -> SelfTest:
         """Read back what holds; see `Process.self_test`."""
+        from mcps_launcher.sandbox.readback import judge, observe  # while the sandbox is made
+
         deadline = time.monotonic() + _START_TIMEOUT
         try:
             init = self._init_pid(deadline)

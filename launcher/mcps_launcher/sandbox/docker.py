@@ -22,7 +22,6 @@ from typing import Any
 from mcps_launcher.sandbox.engine import Engine, EngineError
 from mcps_launcher.sandbox.plan import INNER_UID, Bind, Data, Link, Plan, Tmpfs
 from mcps_launcher.sandbox.process import BackEndUnavailableError, SandboxFailedError, SelfTest
-from mcps_launcher.sandbox.readback import judge, observe
 from mcps_launcher.sandbox.runtime_image import REPOSITORY, image_name, write_image
 from mcps_launcher.sandbox.seccomp import oci_profile
 from mcps_launcher.sandbox.watcher import Watcher, remove_container
@@ -275,6 +274,8 @@ class DockerProcess:
 
     def self_test(self) -> SelfTest:
         """Read back what holds; see `Process.self_test`."""
+        from mcps_launcher.sandbox.readback import judge, observe  # while the sandbox is made
+
         self.started()
         deadline = time.monotonic() + _START_TIMEOUT
         try:
