@@ -18,6 +18,7 @@ from typing import Any
 from mcps_launcher.back_ends import choose_back_end
 from mcps_launcher.configuration import Configuration
 from mcps_launcher.enrolment import Enrolment
+from mcps_launcher.install.ahead import Ahead
 from mcps_launcher.install.installed import Look, manifest
 from mcps_launcher.kept import Kept
 from mcps_launcher.places import Places
@@ -38,13 +39,13 @@ _RENEWAL_SECONDS = 10
 _ENDING_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
-def run_session(alias: str, places: Places, look: Look) -> int:
+def run_session(alias: str, places: Places, ahead: Ahead | None = None) -> int:
     """Run one server until its host or it ends; gives the exit code.
 
     Args:
         alias: the server.
         places: the launcher's folder.
-        look: gives the manifest of what is installed for the decision that is kept now.
+        ahead: a look at what is installed for the decision that is kept now.
 
     Raises:
         McpsError: it may not start, could not start, or was ended.
@@ -56,12 +57,17 @@ def run_session(alias: str, places: Places, look: Look) -> int:
         configuration = Configuration.read(places)
         enrolment = Enrolment.read(places, configuration)
         back_end = choose_back_end(configuration, places)
-        start = _decide(alias, places, enrolment, configuration, back_end, look)
+        start = _decide(
+            alias, places, enrolment, configuration, back_end, manifest if ahead is None else ahead
+        )
     except McpsError as error:
         body = {"alias": printable(alias[:100]), "code": error.code, "principal": _principal()}
         with contextlib.suppress(AuditNotWritableError):  # the refusal stands without
             directory.enter("launch-refused", datetime.now(UTC), session, body)
         raise
+    finally:
+        if ahead is not None:
+            ahead.close()
     with _signals():
         _hold(alias, session, start, back_end, places, configuration, directory)
     return 0

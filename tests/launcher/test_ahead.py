@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ def test_what_is_seen_ahead_is_what_is_there(world: World, host: Host) -> None:
     look = Ahead("echo", str(host.places.home))
     assert look(Path(decision.store_path)) == decision.manifest
     assert look(Path(decision.store_path)) == manifest(Path(decision.store_path)), "and again"
+    look.close()
+    unused = Ahead("echo", str(host.places.home))
+    unused.close()
+    unused.close()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from mcps_launcher.configuration import MANAGED
-from mcps_launcher.install.installed import Look, manifest
+from mcps_launcher.install.ahead import Ahead
 from mcps_launcher.places import Places
 from mcps_launcher.session import run_session
 from mcps_trust.errors import InternalError, McpsError, NotPermittedError
@@ -23,24 +23,24 @@ class ManagedHomeError(NotPermittedError):
     code = "managed-home"
 
 
-def run_in_home(alias: str, home: str | None, look: Look = manifest) -> int:
+def run_in_home(alias: str, home: str | None, ahead: Ahead | None = None) -> int:
     """As `run_plain`, in a folder of the user's choice; not on managed hosts."""
     if home is not None and MANAGED.exists():
         error = ManagedHomeError("this host is managed: --home is not for it")
         sys.stderr.write(f"error [{error.code}]: {error}\n")
         return error.exit_code
-    return run_plain(alias, home, look)
+    return run_plain(alias, home, ahead)
 
 
-def run_plain(alias: str, home: str | Path | None, look: Look = manifest) -> int:
+def run_plain(alias: str, home: str | Path | None, ahead: Ahead | None = None) -> int:
     """Run a server; gives the exit code. Errors go to stderr, and to the first request.
 
     Args:
-        look: gives the manifest of what is installed, for a decision that was kept.
+        ahead: a look at what is installed, which was begun already.
     """
     try:
         raise_interrupt()  # not before what catches it
-        return run_session(alias, Places.find(None if home is None else Path(home)), look)
+        return run_session(alias, Places.find(None if home is None else Path(home)), ahead)
     except McpsError as error:
         failure = error
     except (KeyboardInterrupt, BrokenPipeError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _MOST = 8192  # bytes: a digest and a path
 
 
 class Ahead:
-    """A look that is under way; call it as `manifest`."""
+    """A look that is under way; call it as `manifest`, and close it."""
 
     def __init__(self, alias: str, home: str | None) -> None:
         """Begin to look at what is installed for `alias`; call it with one thread."""
@@ -46,15 +47,28 @@ class Ahead:
         digest, _, looked_at = self._said().partition(" ")
         return Sha256(digest) if looked_at == str(path) else manifest(path)
 
+    def close(self) -> None:
+        """No look is needed any more."""
+        if self._answer >= 0:
+            os.close(self._answer)
+            self._answer = -1
+            if self._child > 0:
+                os.kill(self._child, signal.SIGKILL)
+        self._reap()
+
     def _said(self) -> str:
         if self._answer < 0:
             return ""
         with open(self._answer, "rb") as answer:
             self._answer = -1
             said = answer.read(_MOST)
+        self._reap()
+        return os.fsdecode(said)
+
+    def _reap(self) -> None:
         if self._child > 0:
             os.waitpid(self._child, 0)
-        return os.fsdecode(said)
+            self._child = -1
 
 
 # Leaves by os._exit, which writes no coverage; what it says is held against `manifest` by a test.
