@@ -15,6 +15,7 @@ from securesystemslib.signer import Signer
 from tuf.api.exceptions import LengthOrHashMismatchError
 
 from mcps_registry.access import Access, NoRootError
+from mcps_registry.ceremony.last_signed import LastSigned
 from mcps_registry.lanes.edit import NotSignedByThisKeyError, next_version, read_role
 from mcps_trust.errors import UnavailableError, UntrustedDataError
 from mcps_trust.model.digest import Sha256
@@ -37,6 +38,7 @@ def change_target(
     signers: Sequence[Signer],
     change: Callable[[bytes], bytes],
     now: datetime,
+    last: LastSigned | None = None,
 ) -> None:
     """Replace a target by what `change` makes of it, and publish the role anew.
 
@@ -47,17 +49,22 @@ def change_target(
         signers: who signs; the first must have signed the present version.
         change: from the present content to the new one.
         now: when.
+        last: what was signed from here before, if that is remembered.
 
     Raises:
         NotSignedByThisKeyError: the present version was not signed so, or does not name `path`.
         UnavailableError: the registry does not have the role or the content.
+        OlderThanSignedError: it is older than what was signed from here.
         NotPublishedError: what was signed cannot be read back.
         McpsError: the registry refuses the new version.
     """
     data = access.role(role)
     if data is None:
         raise UnavailableError(f"the registry does not have the role {role}")
-    present = read_role(role, data, signers[0].public_key).targets.get(path)
+    shown_role = read_role(role, data, signers[0].public_key)
+    if last is not None:
+        last.check(shown_role.version)
+    present = shown_role.targets.get(path)
     if present is None:
         raise NotSignedByThisKeyError(f"the present {role} does not name {path}")
     content = access.file(path, Sha256(present.hashes.get("sha256", "")))
@@ -70,6 +77,8 @@ def change_target(
     new = change(content)
     signed = next_version(role, data, signers, now, files={path: new})
     access.accept_roles({role: signed}, {path: new}, now)
+    if last is not None:
+        last.remember(shown_role.version + 1)
     # A registry that takes it and drops it would be believed otherwise.
     try:
         shown = access.target(path)

@@ -122,6 +122,7 @@ def test_the_audit_and_the_logs_are_told(world: World, host: Host) -> None:
     place.write_bytes(place.read_bytes().replace(b'"tool":"echo"', b'"tool":"evil"'))
     assert "broken" in said(cli, *at(host), "audit", "verify", code=65, stream="out")
     place.write_bytes(b"not a record\n")
+    assert f"{session}  cannot be read" in said(cli, *at(host), "audit", "show")
     assert tell(cli, *at(host), "audit", "show", "--last", code=65)["code"] == "audit-broken"
 
 

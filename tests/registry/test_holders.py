@@ -105,6 +105,25 @@ def test_a_revocation_needs_the_on_call_key_alone_and_is_taken_back_by_two_other
     assert tell(cli, "status", office.world.desk.folder.path)["revocations"] == []
 
 
+def test_an_older_list_of_ones_own_is_not_built_on(office: Office) -> None:
+    """A registry that was taken over shows the state before what was signed last."""
+    allowed(office)
+    key = office.keys / "team-blue"
+    options = [*office.at(far=False), "--keys", key]
+    tell(cli, "team", "allow", "blue", "more", ECHO, *options)
+    (place,) = key.glob("*.signed")
+    newest = int(place.read_text())
+    tell(cli, "team", "deny", "blue", "say", *options)
+    assert int(place.read_text()) == newest + 1
+    place.write_text(f"{newest + 2}\n")
+    error = tell(cli, "team", "deny", "blue", "more", *options, code=65)
+    assert error["code"] == "older-than-signed" and str(place) in error["remedy"]
+    assert aliases(office) == {"more"}
+    place.unlink()
+    tell(cli, "team", "deny", "blue", "more", *options)
+    assert aliases(office) == set()
+
+
 def test_trust_files_are_replaced_with_the_targets_key(office: Office) -> None:
     place = office.world.folder / "runtimes.json"
     place.write_text('{"version": 1, "runtimes": [], "note": "new"}')

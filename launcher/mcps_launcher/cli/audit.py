@@ -67,8 +67,12 @@ def show(home: Home, session: str, last: bool, as_json: bool) -> None:
 def _show_all(directory: AuditDirectory, names: list[str], as_json: bool) -> None:
     sessions = []
     for name in names:
-        first = (_records(directory.sessions / f"{name}.jsonl", most=1) or [{}])[0]
-        server = first.get("server", {})
+        try:
+            first = (_records(directory.sessions / f"{name}.jsonl", most=1) or [{}])[0]
+        except AuditBrokenError:
+            first = {}  # `verify` says so; the others are shown
+        named = first.get("server")
+        server = named if isinstance(named, dict) else {}
         sessions.append({
             "session": name, "time": first.get("time"), "alias": first.get("alias"),
             "server": server.get("name"), "version": server.get("version"),
@@ -80,13 +84,17 @@ def _show_all(directory: AuditDirectory, names: list[str], as_json: bool) -> Non
         if record.get("event") == "launch-refused"
     ]
     lines = [
-        (s["time"], f"{s['session']}  {s['alias']}: {s['server']} {s['version']}") for s in sessions
+        (s["time"], f"{s['session']}  {s['alias']}: {s['server']} {s['version']}")
+        if s["alias"]
+        else (None, f"{s['session']}  cannot be read: see `mcps-launch audit verify`")
+        for s in sessions
     ]
     lines += [(r["time"], f"refused [{r['code']}]  {r['alias']}") for r in refused]
     emit(
         as_json,
         {"sessions": sessions, "refused": refused},
-        "\n".join(f"{time}  {text}" for time, text in sorted(lines)) or "no sessions yet",
+        "\n".join(f"{time or '?'}  {text}" for time, text in sorted(lines, key=str))
+        or "no sessions yet",
     )
 
 

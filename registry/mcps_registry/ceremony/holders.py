@@ -18,7 +18,8 @@ from mcps_registry.ceremony.key_file import BadKeyFileError, KeyFile, new_salt
 from mcps_trust.locked_file import make_private_directory
 from mcps_trust.model.names import parse_segment
 
-__all__ = ["ONLINE", "Holder", "find_key", "make_holders", "offline_folders", "signer"]
+__all__ = ["ONLINE", "Holder", "find_key", "find_key_file", "make_holders", "offline_folders",
+           "signer"]  # fmt: skip
 
 ONLINE = "online"
 
@@ -98,12 +99,21 @@ def find_key(folder: Path, purpose: str) -> KeyFile:
     Raises:
         BadKeyFileError: none has it.
     """
+    return KeyFile.read(find_key_file(folder, purpose))
+
+
+def find_key_file(folder: Path, purpose: str) -> Path:
+    """The file that `find_key` reads.
+
+    Raises:
+        BadKeyFileError: there is none.
+    """
     if folder.is_file():
-        return KeyFile.read(folder)
+        return folder
     places = [folder / f"{purpose}.json", *sorted(folder.glob(f"*/{purpose}.json"))]
     for place in places:
         if place.exists():
-            return KeyFile.read(place)
+            return place
     raise BadKeyFileError(
         f"there is no key {purpose} in {folder}", expected=f"the folder {_folder_of(purpose)}",
         remedy="give --keys the folder of this key's holder, or one that has that folder",

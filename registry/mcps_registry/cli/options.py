@@ -12,7 +12,8 @@ import click
 from securesystemslib.signer import CryptoSigner
 
 from mcps_registry.access import Access, open_access
-from mcps_registry.ceremony.holders import find_key, signer
+from mcps_registry.ceremony.holders import find_key, find_key_file, signer
+from mcps_registry.ceremony.last_signed import LastSigned
 from mcps_trust.command_line import read_passphrase
 
 __all__ = ["Keys", "passphrase_option", "registry_options", "signing_options"]
@@ -51,6 +52,14 @@ class Keys:
         """
         secret = self.passphrase(f"the key {purpose}")
         return signer(find_key(self._path, purpose).open(secret))
+
+    def last_signed(self, purpose: str) -> LastSigned:
+        """What the key for `purpose` signed last, from here.
+
+        Raises:
+            BadKeyFileError: there is no such key.
+        """
+        return LastSigned(find_key_file(self._path, purpose).with_suffix(".signed"))
 
     def passphrase(self, whose: str, *, new: bool = False) -> bytes:
         """A passphrase, from the file that was named or from the terminal."""

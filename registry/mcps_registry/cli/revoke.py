@@ -71,7 +71,10 @@ def revoke(
         return Revocations(revocations=(*old, revocation)).to_bytes()
 
     signers = [keys.signer("revoked")]
-    change_target(access, "revoked/list.json", role="revoked", signers=signers, change=add, now=now)
+    change_target(
+        access, "revoked/list.json", role="revoked", signers=signers, change=add, now=now,
+        last=keys.last_signed("revoked"),
+    )  # fmt: skip
     with progress("looking what it reaches"):
         found, whole = _reached(access, revocation)
     lines = [f"revoked {kind} {match}", f"  id {revocation.id}"]
@@ -122,7 +125,7 @@ def reinstate(
     signers = [keys.signer(f"reinstated-{n}") for n in (1, 2)]
     change_target(
         access, "reinstated/list.json", role="reinstated", signers=signers, change=add,
-        now=datetime.now(UTC),
+        now=datetime.now(UTC), last=keys.last_signed("reinstated-1"),
     )  # fmt: skip
     lines = [f"reinstated {revocation}"]
     lines += [f"  STILL REVOKED by {other}, which says the same" for other in others]

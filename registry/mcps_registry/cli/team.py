@@ -203,7 +203,7 @@ def _change(
         raise NoSuchTeamError(f"the registry knows no team {name!r}")
     change_target(
         access, allow_list_path(team_id), role=role,
-        signers=[keys.signer(role)],
+        signers=[keys.signer(role)], last=keys.last_signed(role),
         change=lambda data: change(AllowList.parse(data)).to_bytes(), now=datetime.now(UTC),
     )  # fmt: skip
 
