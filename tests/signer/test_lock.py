@@ -7,7 +7,7 @@ import os
 import pwd
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -223,6 +223,13 @@ def test_a_surprising_file_is_refused_until_it_is_named(world: World) -> None:
     assert caught.value.code == "unindexed-files"
     assert name in str(caught.value.found)
     entry = draft_entry(release.statement, allow_unindexed=frozenset({name}), **arguments)  # type: ignore[arg-type]  # likewise
+    first = datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC)
+    drafts = [
+        draft_entry(release.statement, allow_unindexed=frozenset({name}),
+                    **{**arguments, "now": first + timedelta(hours=hours)})  # type: ignore[arg-type]  # likewise
+        for hours in (0, 23, 24)
+    ]  # fmt: skip
+    assert drafts[0] == drafts[1] != drafts[2], "two approvers on one day sign the same"
     assert entry.artifacts.unmatched == artifacts.unmatched
 
 

@@ -90,6 +90,7 @@ def draft_entry(
         grant=effective,
         tools=dict(tools),
         tier=tier,
-        expires_at=(now + LIFETIME).replace(microsecond=0),
+        # To the day, so that approvers who choose the same on one day sign the same entry.
+        expires_at=(now + LIFETIME).replace(hour=0, minute=0, second=0, microsecond=0),
         notes=note,
     )
