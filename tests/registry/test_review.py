@@ -155,9 +155,8 @@ def test_an_approver_is_asked_before_signing(office: Office) -> None:
 
 def test_revisions_follow_one_another(office: Office) -> None:
     def approve(revision: str, code: int = 0) -> dict[str, Any]:
-        return tell(
-            cli, "approve", ECHO, *office.approving(), *RULES, "--revision", revision, code=code
-        )
+        choice = ("--revision", revision, "--notes", f"for {code}")
+        return tell(cli, "approve", ECHO, *office.approving(), *RULES, *choice, code=code)
 
     assert "revisions follow one another" in approve("2", 77)["what"]
     assert approve("1")["published"]
