@@ -6,6 +6,7 @@ folder has the user's ``config.toml``. Neither can name a server or a command.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -24,6 +25,8 @@ __all__ = ["MANAGED", "BadConfigurationError", "Configuration", "ManagedEnrolmen
 
 MANAGED = Path("/etc/mcps/config.toml")
 _LIMIT = 256 * 1024  # bytes
+_REGISTRY = re.compile(r"https?://\S+")
+_ABSOLUTE = re.compile(r"/.+")  # not whatever folder a host starts us in
 
 
 class BadConfigurationError(ConfigurationError):
@@ -105,8 +108,9 @@ class Configuration:
             enrolment = fields.optional("enrolment", fields.object)
             configuration = cls(
                 enrolment=None if enrolment is None else ManagedEnrolment(
-                    registry=enrolment.text("registry").rstrip("/"),
-                    root=Path(enrolment.text("root")), team=parse_team(enrolment.text("team")),
+                    registry=enrolment.text("registry", pattern=_REGISTRY).rstrip("/"),
+                    root=Path(enrolment.text("root", pattern=_ABSOLUTE)),
+                    team=parse_team(enrolment.text("team")),
                 ),
                 ceiling=fields.optional(
                     "ceiling", lambda key: Permissions.from_fields(fields.object(key))

@@ -164,15 +164,17 @@ def main() -> int:
         configuration = Configuration.read(places)
         enrolment = Enrolment.read(places, configuration)
         alias, now = request["alias"], datetime.now(UTC)
-        back_end = choose_back_end(configuration, places)
         decision = None
         if request["quiet"]:
-            from mcps_launcher.renew import renew
             from mcps_launcher.standing import check_standing
             from mcps_trust.model.decision import LaunchDecision
 
             running = LaunchDecision.parse(sys.stdin.buffer.read())
             check_standing(running, places, enrolment, configuration, now)
+        back_end = choose_back_end(configuration, places)
+        if request["quiet"]:
+            from mcps_launcher.renew import renew
+
             decision = renew(alias, places, enrolment, configuration, back_end, now)
         if decision is None:
             from mcps_launcher.resolve import Resolver  # costs 100 ms

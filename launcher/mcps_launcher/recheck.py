@@ -20,6 +20,8 @@ __all__ = ["Recheck"]
 # Untrusted data, refusals and another configuration end a session; an unreachable registry
 # does so in its time.
 _ENDING_EXITS = (65, 77, 78)
+# What keeps a server from being started, and says nothing about one that runs.
+_BORNE = ("back-end-unavailable", "no-runtime")
 _RECHECK_SECONDS = 120.0
 
 
@@ -80,6 +82,7 @@ class Recheck:
             read_answer(output, code)
         except McpsError as error:
             ends = error.exit_code in _ENDING_EXITS or error.code == "offline-too-long"
+            ends = ends and error.code not in _BORNE
             return error.code if ends else self._offline_too_long()
         decision = self._kept.decision(self._alias)
         changed = decision is not None and _terms(decision) != _terms(self._decision)

@@ -7,6 +7,7 @@ revocation or a change of the allow-list ends what runs (``docs/verification.md`
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from mcps_launcher.configuration import Configuration
@@ -27,7 +28,7 @@ from mcps_trust.model.revocation import Reinstatements, Revocations
 from mcps_trust.model.statement import ReleaseStatement
 from mcps_trust.policy.chain import find_allowed
 from mcps_trust.policy.revoked import ReleaseFacts, members, refuse_revoked
-from mcps_trust.tuf.client import Registry, check_times, open_registry
+from mcps_trust.tuf.client import Registry, RegistryUnavailableError, check_times, open_registry
 
 __all__ = ["EvidenceLostError", "TermsChangedError", "check_standing", "release_facts"]
 
@@ -53,44 +54,70 @@ def check_standing(
     """Let pass a decision that the registry's newest metadata still bears.
 
     Raises:
-        TermsChangedError: the allow-list names another entry, or the host another registry.
+        TermsChangedError: the allow-list names another entry, the host another registry, or
+            the approval has ended.
         AliasUnknownError: the allow-list no longer has the alias.
         RevokedError: the release was revoked.
         FreezeSuspectedError: the registry's last word is too old.
         EvidenceLostError: it cannot be held against the revocations.
-        UnavailableError: the registry does not answer.
+        RegistryUnavailableError: it does not answer, and what is known refuses nothing.
     """
     if running.enrolment != enrolment.digest or running.ceilings != configuration.ceilings:
         raise TermsChangedError("this host was configured anew")
+    if now >= running.entry_expires:
+        raise TermsChangedError("the approval of the entry has ended")
     kept, evidence = Kept(places), Evidence(places)
     kept.check_clock(now)
-    with (
-        Http(configuration.http) as http,
-        open_registry(places.registry, enrolment.registry, enrolment.root, http) as registry,
-    ):
-        registry.refresh()
-        allow_list = AllowList.parse(registry.target(allow_list_path(parse_team(running.team))))
-        revocations = evidence.add_revocations(
-            Revocations.parse(registry.target("revoked/list.json"))
-        )
-        reinstated = Reinstatements.parse(registry.target("reinstated/list.json"))
-        check_times(registry.state(), now, CLOCK_SLACK)
-        issued = _saw(registry, kept)
-    refuse_revoked(_facts(running, places, kept, evidence), revocations, reinstated)
-    allowed = find_allowed(allow_list, running.alias)
+    silent: RegistryUnavailableError | None = None
+    directory, url, root = places.registry, enrolment.registry, enrolment.root
+    try:
+        with (
+            Http(configuration.http) as http,
+            open_registry(directory, url, root, http) as registry,
+        ):
+            said = _read(registry, running, evidence, now)
+        kept.saw_time(said.issued)
+    except RegistryUnavailableError as error:
+        # What this host knows already holds without it.
+        silent = error
+        with open_registry(directory, url, root, None) as registry:
+            said = _read(registry, running, evidence, now)
+    facts = _facts(running, places, kept, evidence)
+    refuse_revoked(facts, said.revocations, said.reinstated)
+    allowed = find_allowed(said.allow_list, running.alias)
     if (allowed.entry, allowed.sha256) != (running.entry_path, running.entry):
         raise TermsChangedError(
             f"the team allows another entry as {running.alias}",
             expected=str(running.entry_path),
             found=str(allowed.entry),
         )
-    check_freeze(issued, running.tier, now)
+    if silent is not None:
+        raise silent
+    check_freeze(said.issued, running.tier, now)
 
 
-def _saw(registry: Registry, kept: Kept) -> datetime:
-    issued = registry.state().issued
-    kept.saw_time(issued)
-    return issued
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Said:
+    """What the registry says, or said last."""
+
+    allow_list: AllowList
+    revocations: Revocations
+    reinstated: Reinstatements
+    issued: datetime
+
+
+def _read(registry: Registry, running: LaunchDecision, evidence: Evidence, now: datetime) -> _Said:
+    registry.refresh()
+    said = _Said(
+        allow_list=AllowList.parse(registry.target(allow_list_path(parse_team(running.team)))),
+        revocations=evidence.add_revocations(
+            Revocations.parse(registry.target("revoked/list.json"))
+        ),
+        reinstated=Reinstatements.parse(registry.target("reinstated/list.json")),
+        issued=registry.state().issued,
+    )
+    check_times(registry.state(), now, CLOCK_SLACK)
+    return said
 
 
 def _facts(running: LaunchDecision, places: Places, kept: Kept, evidence: Evidence) -> ReleaseFacts:

@@ -155,6 +155,13 @@ def test_a_managed_host_trusts_what_its_administrator_names(
     host.places.configuration.write_text(section)
     assert tell(cli, *at(host), "list", code=78)["code"] == "bad-configuration", "not the user's"
     host.places.configuration.unlink()
+    for spoilt in (section.replace(str(root_of(world)), "1.root.json"),
+                   section.replace("http://", "ftp://")):  # fmt: skip
+        managed.write_text(spoilt)
+        with pytest.raises(McpsError) as caught:
+            Configuration.read(host.places, managed=managed)
+        assert caught.value.code == "bad-configuration"
+    managed.write_text(section)
     host.places.enrolment.write_bytes(b"anything")
     named = Configuration.read(host.places, managed=managed)
     found = Enrolment.read(host.places, named)

@@ -69,3 +69,18 @@ def test_questions_of_the_server_and_batches_have_a_bound(guard: Guard) -> None:
     batch = b"[" + b",".join(line(id=n, method="ping") for n in range(500)) + b"]"
     assert audited(guard.from_server(batch)) == [("message-refused", "batch")]
     assert audited(guard.from_client(batch)) == [("message-refused", "batch")]
+
+
+def test_what_a_server_has_sent_back_to_itself_is_short(guard: Guard) -> None:
+    """Its own text in a refusal, and its cursor in the guard's next question, wait in memory."""
+    long = "x" * 1_000_000
+    refused = guard.from_server(line(id=long, method="sampling/createMessage"))
+    assert to_server(refused) == [] and audited(refused) == [("message-refused", "bad-message")]
+    assert to_server(guard.from_server(line(id="x" * 1024, method="sampling/createMessage")))
+    (asked,) = to_server(
+        guard.from_client(line(id=1, method="tools/call", params={"name": "echo"}))
+    )
+    page = {"tools": [ECHO], "nextCursor": long}
+    after = guard.from_server(line(id=asked["id"], result=page))
+    assert [message["method"] for message in to_server(after)] == ["tools/call"]
+    assert "pay" in guard._drifted["tools"], "what was not seen cannot be held to be as it was"

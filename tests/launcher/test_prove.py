@@ -25,7 +25,7 @@ from mcps_launcher.recheck import Recheck
 from mcps_trust.errors import InternalError, McpsError
 from mcps_trust.model.allow_list import Tightening
 from mcps_trust.model.decision import LaunchDecision
-from worlds import World
+from worlds import World, free_port
 
 pytestmark = pytest.mark.bwrap
 
@@ -190,6 +190,19 @@ def test_a_session_does_not_outlive_what_it_rests_on(
     assert reason(Recheck(decision, host.places, 0.0)) is None
     take(host, decision)
     assert reason(Recheck(decision, host.places, 0.0)) == code
+
+
+def test_what_a_host_knows_holds_without_the_registry(own_world: World) -> None:
+    """Another server's start has fetched the revocation; then the network is gone."""
+    host = own_world.host("knows")
+    decision = decided(own_world, host)
+    own_world.serve("other")
+    own_world.revoke("digest", str(decision.release))
+    host.resolve("other")
+    host.places.configuration.write_text(f"[http]\nproxy = '127.0.0.1:{free_port()}'\n")
+    assert reason(Recheck(decision, host.places, 0.0)) == "revoked"
+    other = Kept(host.places).decision("other")
+    assert other is not None and reason(Recheck(other, host.places, 0.0)) is None, "borne"
 
 
 def test_a_registry_that_is_away_is_borne_for_as_long_as_the_tier_says(

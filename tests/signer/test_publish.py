@@ -195,24 +195,24 @@ def test_a_lock_is_written(author: Author, tmp_path: Path) -> None:
 
 
 def test_what_earlier_builds_left_behind_is_not_built(author: Author, tmp_path: Path) -> None:
-    """A back end that takes files from build/ or *.egg-info would sign what nobody looks at."""
+    """A back end that takes files from build/ would have signed what nobody looks at."""
     backend = (author.project / "backend.py").read_text()
     (author.project / "backend.py").write_text(backend.replace(
         "    scripts =",
-        "    files |= {f'left_{n}.py': p.read_bytes() for n, p in enumerate(sorted(pathlib.Path('.').rglob('*old*')))}\n"
-        "    pathlib.Path('build').mkdir(); pathlib.Path('build/mark').write_text('')\n"
+        "    for made in ('build/lib', 'hello.egg-info'):\n"
+        "        pathlib.Path(made).mkdir(parents=True)\n"
         "    scripts =",
     ))  # fmt: skip
+    before = sorted(author.project.rglob("*"))
     lock = ("lock", author.project, "-o", tmp_path / "lock", "--index", author.index.pypi)
-    clean = tell(cli, *lock)["sha256"]
-    assert not (author.project / "build").exists(), "the project is left alone"
-    for folder in ("build", "dist", "hello.egg-info", "src/__pycache__", ".venv"):
-        (author.project / folder).mkdir(parents=True)
-        (author.project / folder / "old.py").write_text("x = 1")
-    assert tell(cli, *lock)["sha256"] == clean
-    (author.project / "src" / "build").mkdir()
-    (author.project / "src" / "build" / "old.py").write_text("x = 1")
-    assert tell(cli, *lock)["sha256"] != clean, "a package of that name is source"
+    first = tell(cli, *lock)["sha256"]
+    left = [place for place in author.project.rglob("*") if "__pycache__" not in place.parts]
+    assert sorted(left) == before, "the project is left as it was"
+    assert tell(cli, *lock)["sha256"] == first
+    (author.project / "build" / "lib").mkdir(parents=True)
+    error = tell(cli, *lock, code=65)
+    assert error["code"] == "stale-build" and "remove " in error["remedy"]
+    assert (author.project / "build" / "lib").exists(), "whose it is, is not ours to say"
 
 
 def test_what_was_rejected_is_said_to_the_publisher(author: Author) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,9 @@ def gc(home: Home, everything: bool, as_json: bool) -> None:
     if everything and places.blobs.is_dir():
         locks = {s["lock"] for s in running}  # what revocations are held against
         for blob in places.blobs.iterdir():
-            if blob.name not in locks:
+            if blob.is_dir():
+                shutil.rmtree(blob, ignore_errors=True)  # of a fetch that was interrupted
+            elif blob.name not in locks:
                 blob.unlink(missing_ok=True)
     emit(as_json, {"removed": gone}, f"removed {len(gone)} closures")
 

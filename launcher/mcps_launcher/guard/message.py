@@ -21,6 +21,7 @@ _PROTOCOL_VERSION = "io.modelcontextprotocol/protocolVersion"
 
 _OTHER_NEWLINES = (b"\r", b"\x0b", b"\x0c", "\u2028".encode(), "\u2029".encode(), "\u0085".encode())
 
+_LONGEST_ID = 1024  # characters; refusals carry it back
 _LARGEST_ID = 2**53 - 1
 
 # JSON-RPC 2.0 §5.1
@@ -122,6 +123,10 @@ def parse_value(value: object, raw: bytes) -> Message:
         and not (identity is None and "error" in value)
     ):
         raise BadMessageError("an id is a text or a whole number", found=repr(identity)[:100])
+    if isinstance(identity, str) and len(identity) > _LONGEST_ID:
+        raise BadMessageError(
+            "an id that is too long", expected=f"at most {_LONGEST_ID} characters"
+        )
     if isinstance(identity, int) and abs(identity) > _LARGEST_ID:
         raise BadMessageError("an id that readers round", expected=f"at most {_LARGEST_ID}")
     if isinstance(method, str):

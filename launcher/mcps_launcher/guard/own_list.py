@@ -11,6 +11,7 @@ from mcps_trust.model.tools import Era
 __all__ = ["OwnList"]
 
 _MAX_PAGES = 100
+_LONGEST_CURSOR = 4096  # characters
 _MAX_TOOLS = 10_000
 
 
@@ -35,6 +36,7 @@ class OwnList:
     def take(self, result: Mapping[str, Any]) -> tuple[list[Any], str | None]:
         """Take in one page; gives its tools, and the cursor of the next page to ask for."""
         page, cursor = result.get("tools"), result.get("nextCursor")
+        short = isinstance(cursor, str) and len(cursor) <= _LONGEST_CURSOR
         items = page if isinstance(page, list) else []
         names = (tool.get("name") for tool in items if isinstance(tool, dict))
         self.names |= {name for name in names if isinstance(name, str) and name in self.vetted}
@@ -42,4 +44,4 @@ class OwnList:
         self._tools += len(items)
         self.is_whole = isinstance(page, list) and not isinstance(cursor, str)
         more = self._pages < _MAX_PAGES and self._tools < _MAX_TOOLS
-        return items, cursor if isinstance(cursor, str) and more else None
+        return items, cursor if isinstance(cursor, str) and short and more else None

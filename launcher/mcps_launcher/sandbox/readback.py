@@ -28,7 +28,9 @@ _WRITABLE_ANYWAY = frozenset({"/proc", "/dev/pts"})
 # Beside the plan's: what bubblewrap and container engines mount for every sandbox.
 _OWN_MOUNTS = frozenset({"/", "/proc", "/dev", "/sys", "/usr/local",
                          "/etc/hosts", "/etc/hostname", "/etc/resolv.conf",
-                         "/sbin/docker-init", "/usr/sbin/docker-init"})  # fmt: skip
+                         "/sbin/docker-init"})  # fmt: skip
+# The kernel's own, and what the host itself has mounted below /usr, which servers see anyway.
+_BELOW = ("/proc/", "/dev/", "/sys/", "/usr/")
 _DEVICES = frozenset(f"/dev/{n}" for n in ("full", "null", "random", "tty", "urandom", "zero"))
 
 
@@ -162,7 +164,7 @@ def _foreign(plan: Plan, seen: Observed) -> list[str]:
     own = {op.target for op in plan.operations} | _OWN_MOUNTS
     return [
         target for target, _ in seen.mounts
-        if target not in own and not target.startswith(("/proc/", "/dev/", "/sys/"))
+        if target not in own and not target.startswith(_BELOW)
     ]  # fmt: skip
 
 

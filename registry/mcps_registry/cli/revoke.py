@@ -75,13 +75,17 @@ def revoke(
         access, "revoked/list.json", role="revoked", signers=signers, change=add, now=now,
         last=keys.last_signed("revoked"),
     )  # fmt: skip
+    click.echo(f"revoked, as {revocation.id}", err=True)  # before anything that may take long
     with progress("looking what it reaches"):
         found, whole = _reached(access, revocation)
     lines = [f"revoked {kind} {match}", f"  id {revocation.id}"]
     lines += [f"  reaches {item}" for item in found]
     if not found:
         seen = "nothing" if whole else "nothing of the part that could be read"
-        lines.append(f"  WARNING: it matches {seen} that was submitted here: is it spelt right?")
+        but = ", entries apart" if kind == "digest" else ""
+        lines.append(
+            f"  WARNING: it matches {seen} that was submitted here{but}: is it spelt right?"
+        )
     emit(as_json, {**revocation.to_dict(), "reaches": found}, "\n".join(lines))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import time
 from typing import Any
 
 from mcps_registry.access import Access
 from mcps_trust.bundle.parse import parse_bundle
+from mcps_trust.clock import parse_time
 from mcps_trust.errors import McpsError
 from mcps_trust.model.closure import parse_closure
 from mcps_trust.model.digest import Sha256, sha256
@@ -19,6 +20,7 @@ from mcps_trust.policy.revoked import ReleaseFacts, find_revocation, members
 __all__ = ["reached"]
 
 _MOST = 500  # submissions: on call, nobody waits for more
+_SECONDS = 20.0
 
 
 def reached(access: Access, revocation: Revocation) -> tuple[list[str], bool]:
@@ -31,8 +33,12 @@ def reached(access: Access, revocation: Revocation) -> tuple[list[str], bool]:
         McpsError: the registry does not answer.
     """
     submissions = access.submissions()
-    found, all_seen = [], len(submissions) <= _MOST
-    for item in submissions[-_MOST:]:
+    found: list[str] = []
+    all_seen = len(submissions) <= _MOST
+    deadline = time.monotonic() + _SECONDS
+    for item in reversed(submissions[-_MOST:]):
+        if time.monotonic() > deadline:
+            return found, False
         try:
             facts = _facts(access, item)
         except McpsError:
@@ -57,7 +63,7 @@ def _facts(access: Access, item: dict[str, Any]) -> ReleaseFacts:
         namespace=statement.server.name.namespace,
         digests=frozenset(map(str, (sha256(payload), bundle, *closures))),
         signer=SignerIdentity.from_fields(Fields(item["signer"], "submission.signer")),
-        signed_at=datetime.now(UTC),
+        signed_at=parse_time(str(item["submitted"])),
         packages=frozenset(package.purl.plain for package in statement.packages),
         members=tuple(item for closure in closures.values() for item in members(closure)),
     )

@@ -7,7 +7,6 @@ of these needs. The same input and date give the same bytes.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 import tomllib
@@ -33,8 +32,6 @@ MACHINES = ("x86_64", "aarch64")
 PLATFORMS = tuple(f"linux/{machine}" for machine in sorted(MACHINES))
 
 _NEWEST_GLIBC_MINOR = 45
-_LEFT_BEHIND = frozenset({"__pycache__", ".venv", "venv", ".tox", ".nox", "node_modules"})
-_BUILT = frozenset({"build", "dist"})  # beside pyproject.toml
 _EPOCH = "315532800"  # 1980-01-01: the earliest time that a zip file can hold
 
 
@@ -43,6 +40,12 @@ class NoWheelError(UntrustedDataError):
 
     code = "no-wheel"
     advice = "a release runs wheels only; ask the dependency's project for one"
+
+
+class StaleBuildError(UntrustedDataError):
+    """A build back end would pack files that are no part of the project any more."""
+
+    code = "stale-build"
 
 
 def lock_pypi(source: Source, *, before: str, index: str = "") -> Locked:
@@ -80,41 +83,39 @@ def lock_pypi(source: Source, *, before: str, index: str = "") -> Locked:
 
 
 def _build(project: Path, work: Path) -> Path:
-    """The project's wheel, from a copy without what earlier builds left behind.
+    """The project's wheel, built where the project lies, which is left as it was.
 
-    Build back ends put files of earlier builds into a wheel, which nobody has looked at since.
+    Raises:
+        StaleBuildError: an earlier build left files there that would be packed again.
+        ResolverFailedError: it does not build one wheel.
     """
-    out, source = work / "dist", work / "project"
+    out, project = work / "dist", project.resolve()
+    if stale := sorted(project.glob("build/lib*")):
+        raise StaleBuildError(
+            "an earlier build left files that would be packed again",
+            found=str(stale[0]),
+            remedy=f"remove {project / 'build'}",
+        )
+    before = _left_behind(project)
     try:
-        shutil.copytree(project.resolve(), source, ignore=_ignored, ignore_dangling_symlinks=True)
-    except (OSError, shutil.Error) as error:
-        raise ResolverFailedError("the project cannot be read", found=str(error)[:300]) from error
-    run_uv(
-        [
-            "build",
-            "--wheel",
-            "--quiet",
-            "--system-certs",
-            "--out-dir",
-            str(out),
-            str(source),
-        ],
-        cwd=work,
-        extra={"SOURCE_DATE_EPOCH": _EPOCH},
-    )
+        run_uv(
+            ["build", "--wheel", "--quiet", "--system-certs", "--out-dir", str(out), str(project)],
+            cwd=work,
+            extra={"SOURCE_DATE_EPOCH": _EPOCH},
+        )
+    finally:
+        for place in _left_behind(project) - before:
+            shutil.rmtree(place, ignore_errors=True)
     wheels = list(out.glob("*.whl"))
     if len(wheels) != 1:
         raise ResolverFailedError("the project did not build one wheel", found=str(wheels))
     return wheels[0]
 
 
-def _ignored(folder: str, names: list[str]) -> set[str]:
-    top = os.path.exists(os.path.join(folder, "pyproject.toml"))
-    return {
-        name
-        for name in names
-        if name in _LEFT_BEHIND or name.endswith(".egg-info") or (top and name in _BUILT)
-    }
+def _left_behind(project: Path) -> set[Path]:
+    """Folders that build back ends make beside a project's sources."""
+    places = (project.glob(pattern) for pattern in ("build", "*.egg-info", "src/*.egg-info"))
+    return {place for found in places for place in found}
 
 
 def _resolve(
