@@ -9,12 +9,11 @@ from typing import Any
 import click
 
 from mcps_launcher.cli.options import Home, pass_home
-from mcps_trust.audit.chain import AuditBrokenError
+from mcps_trust.audit.chain import AuditBrokenError, parse_record
 from mcps_trust.audit.sink import AuditDirectory
 from mcps_trust.audit.verify import verify_audit
 from mcps_trust.command_line import emit, json_option
-from mcps_trust.errors import McpsError, UsageError
-from mcps_trust.model import strict_json
+from mcps_trust.errors import UsageError
 
 __all__ = ["audit"]
 
@@ -104,19 +103,11 @@ def _records(place: Path, *, most: int | None = None) -> list[dict[str, Any]]:
     Raises:
         AuditBrokenError: a line is no record.
     """
-    records = []
     with place.open("rb") as file:
-        for number, line in enumerate(islice(file, most)):
-            try:
-                record = strict_json.loads(line)
-            except McpsError as error:
-                raise AuditBrokenError(
-                    f"{place.name}: line {number + 1} is not a record", found=error.what
-                ) from error
-            if not isinstance(record, dict):
-                raise AuditBrokenError(f"{place.name}: line {number + 1} is not a record")
-            records.append(record)
-    return records
+        return [
+            parse_record(line, f"{place.name}: line {number}")
+            for number, line in enumerate(islice(file, most), 1)
+        ]
 
 
 @audit.command()

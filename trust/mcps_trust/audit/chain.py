@@ -11,7 +11,7 @@ from mcps_trust.errors import McpsError, UntrustedDataError
 from mcps_trust.model import strict_json
 from mcps_trust.model.digest import Sha256
 
-__all__ = ["AuditBrokenError", "Chain", "read_chain"]
+__all__ = ["AuditBrokenError", "Chain", "parse_record", "read_chain"]
 
 
 class AuditBrokenError(UntrustedDataError):
@@ -45,16 +45,7 @@ def read_chain(lines: Iterable[bytes], name: str) -> Chain:
     for number, line in enumerate(lines):
         if not line.endswith(b"\n"):
             raise AuditBrokenError(f"{name}: line {number + 1} is cut off")
-        try:
-            record = strict_json.loads(line)
-        except McpsError as error:
-            raise AuditBrokenError(
-                f"{name}: line {number + 1} is not a record", found=error.what
-            ) from error
-        if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-            raise AuditBrokenError(
-                f"{name}: line {number + 1} is of another format", expected=f"schema {SCHEMA}"
-            )
+        record = parse_record(line, f"{name}: line {number + 1}")
         if record.get("seq") != number or record.get("prev") != last:
             raise AuditBrokenError(
                 f"{name}: line {number + 1} does not follow the line before it",
@@ -67,3 +58,18 @@ def read_chain(lines: Iterable[bytes], name: str) -> Chain:
     if not records:
         raise AuditBrokenError(f"{name} is empty")
     return Chain(records=tuple(records), first=first, last=last)
+
+
+def parse_record(line: bytes, where: str) -> dict[str, Any]:
+    """One record, by itself: whether it stands in its place, `read_chain` says.
+
+    Raises:
+        AuditBrokenError: the line is none, or of another format.
+    """
+    try:
+        record = strict_json.loads(line)
+    except McpsError as error:
+        raise AuditBrokenError(f"{where} is not a record", found=error.what) from error
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise AuditBrokenError(f"{where} is of another format", expected=f"schema {SCHEMA}")
+    return record
